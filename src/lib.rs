@@ -12,7 +12,10 @@
 //! |---|---|
 //! | [`names`] | arms, splits, endpoints: the words, true by construction |
 //! | [`drain`] | ending things in order, with a deadline |
+//! | [`config`] | the checked configuration, and every problem of an unchecked one |
 
 pub mod names;
 
 pub mod drain;
+
+pub mod config;

@@ -1,0 +1,247 @@
+//! The checked configuration: plain values that are already true.
+//!
+//! [`load()`] reads the file (or none), lays the profile over it, resolves secrets and collects
+//! *every* problem with its line and key path. What comes out needs no further checking.
+//! In flow order: `tree` (TOML with places), `profile` (overlays), `file` (typed getters),
+//! `check` (keys, defaults, ranges). Does not know: any other module but `names`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::names::{EndpointUrl, PerArm, Split};
+
+mod load;
+
+mod tree;
+
+mod profile;
+
+mod file;
+
+mod unknown;
+
+mod check;
+
+mod affinity;
+
+mod secret;
+
+pub mod units;
+
+mod environment;
+
+mod problem;
+
+mod reload;
+
+pub use environment::{Environment, default_socket};
+pub use load::{admin_socket, check_all, load};
+pub use problem::{Problem, Problems};
+
+/// Everything that the router needs to know before it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from, if any; reload reads it again.
+    pub file: Option<PathBuf>,
+    /// The profile that was laid over it, if any.
+    pub profile: Option<String>,
+    /// Where clients connect: one listener a worker on each of these addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Data-plane threads; default: one a core.
+    pub workers: usize,
+    /// Path of the MCP endpoint that clients see, such as `/mcp`.
+    pub path: String,
+    /// Path of the stream of the 2024-11-05 HTTP+SSE transport, such as `/sse`.
+    pub sse_path: String,
+    /// Scheme and authority under which clients know the router, such as
+    /// `https://mcp.example.com`; without it, taken from each request.
+    pub public_origin: Option<String>,
+    /// Which `Host` the servers see.
+    pub host: HostPolicy,
+    /// How our own errors reach a legacy client inside a session.
+    pub errors: ErrorStyle,
+    /// The two versions.
+    pub arms: PerArm<ArmConfig>,
+    /// The split that the file asks for.
+    pub split: Split,
+    /// What keeps work together.
+    pub affinity: Affinity,
+    /// Bounds on what a client may send.
+    pub limits: Limits,
+    /// Bounds on how long things may take.
+    pub timeouts: Timeouts,
+    /// The admin socket.
+    pub admin: Admin,
+    /// Where Prometheus scrapes; `None` switches the listener off.
+    pub metrics: Option<SocketAddr>,
+    /// Log output.
+    pub log: Log,
+    /// Where keys, the split in force and the audit log are kept.
+    pub state_dir: PathBuf,
+}
+
+/// One version of the MCP server.
+#[derive(Clone, Debug)]
+pub struct ArmConfig {
+    /// Its addresses; at least one, no two alike.
+    pub endpoints: Vec<EndpointUrl>,
+    /// Headers set on every request to it, replacing the client's.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How new sessions are spread over its endpoints.
+    pub balance: Balance,
+}
+
+/// How new sessions are spread over the endpoints of an arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// The endpoint with the fewest exchanges in flight.
+    #[default]
+    LeastRequests,
+    /// Each in turn.
+    RoundRobin,
+    /// Any.
+    Random,
+}
+
+/// Which `Host` the servers see.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum HostPolicy {
+    /// The client's own: keeps the servers' defence against DNS rebinding working.
+    #[default]
+    Preserve,
+    /// The endpoint's address.
+    Upstream,
+    /// Always this one.
+    Fixed(HeaderValue),
+}
+
+/// How our own errors reach a legacy client inside a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ErrorStyle {
+    /// A JSON-RPC error in HTTP 200, which every released client survives.
+    #[default]
+    JsonRpc,
+    /// An HTTP status with the same JSON-RPC error as its body.
+    Http,
+}
+
+/// What keeps work together.
+#[derive(Clone, Debug)]
+pub struct Affinity {
+    /// Who calls, in order of preference; the first that a request has is its principal.
+    pub principal: Vec<PrincipalSource>,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed and extended.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Signs new tags. `None`: generated once into the state directory.
+    pub key: Option<Secret>,
+    /// Still accepted after a rotation.
+    pub previous_key: Option<Secret>,
+    /// Keys the principal hash. `None`: generated once into the state directory.
+    pub salt: Option<Secret>,
+}
+
+/// Where a principal is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalSource {
+    /// The `Authorization` header.
+    Authorization,
+    /// A header of the operator's choice, written `header:NAME`.
+    Header(HeaderName),
+    /// The client's address, written `client-address`.
+    ClientAddress,
+}
+
+/// Bounds on what a client may send.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of all header fields together, names and values. Default 32 KiB.
+    pub header_bytes: usize,
+    /// Number of header fields. Default 100.
+    pub headers: usize,
+    /// Bytes of a request body. Default 4 MiB, as the SDKs'.
+    pub body: u64,
+    /// Client connections at once over all workers. Default 10,000.
+    pub connections: usize,
+}
+
+/// Bounds on how long things may take. `None` means: no limit.
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    /// From accept (or from the answer before) to a complete request head. Default 10 s.
+    pub header: Duration,
+    /// Between two pieces of a request body. Default 15 s.
+    pub body_idle: Duration,
+    /// To connect to an endpoint. Default 3 s.
+    pub connect: Duration,
+    /// From the request sent to the response head. Default 5 min: servers that answer in JSON are
+    /// silent for as long as their tool runs.
+    pub first_byte: Option<Duration>,
+    /// Between two pieces of the answer to a POST; GET streams have no limit. Default 5 min.
+    pub stream_idle: Option<Duration>,
+    /// Silence on an event stream after which the client is sent a comment. Default 15 s.
+    pub keep_alive: Option<Duration>,
+    /// How long an idle connection to an endpoint is kept. Default 3 s, below the 5 s after which
+    /// common servers close theirs.
+    pub pool_idle: Duration,
+    /// What in-flight exchanges get when the router stops. Default 30 s.
+    pub drain: Duration,
+}
+
+/// The admin socket.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Its path.
+    pub socket: PathBuf,
+    /// Its file mode, such as `0o600`.
+    pub mode: u32,
+    /// Users besides root and the router's own that may use it, as uids.
+    pub users: Vec<u32>,
+    /// Groups that may use it, as gids.
+    pub groups: Vec<u32>,
+}
+
+/// Log output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// One JSON object a line, or text.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,tidegate::proxy=debug`.
+    pub level: String,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// A value that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps a value that is not to be shown.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Secret {
+        Secret(bytes.into())
+    }
+
+    /// The value, for the one place that uses it.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}

@@ -1,0 +1,342 @@
+//! Sections to the checked [`Config`]: every key, its default and its range, in the order of the
+//! example file.
+//!
+//! Does not know: TOML, profiles, where problems are collected.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::uri::{Authority, PathAndQuery, Uri};
+
+use super::environment::{SOCKET_VARIABLE, default_socket, default_state_dir};
+use super::file::{Field, Section};
+use super::unknown::nearest;
+use super::{
+    Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Limits, Log, LogFormat, Timeouts,
+};
+use super::{affinity, secret, units};
+use crate::names::{Arm, BadName, EndpointUrl, PerArm, Split};
+
+/// More addresses than this belong behind a balancer of their own.
+const ENDPOINTS_MAX: usize = 64;
+
+/// What a socket address of Linux holds, less its final zero.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Builds the configuration. It is true if no problem was recorded on the way.
+pub(super) fn config(root: &mut Section<'_>) -> Config {
+    let listen_field = root.take("listen");
+    let listen = listen(listen_field.as_ref());
+    let (path, sse_path) = paths(root);
+    Config {
+        file: None,
+        profile: None,
+        workers: root.number("workers", 1..=1024, cores()),
+        path,
+        sse_path,
+        public_origin: root.parse("public_origin", None, |text| origin(text).map(Some)),
+        host: root.take("host").and_then(|field| field.parse_text(host)).unwrap_or_default(),
+        errors: root
+            .choice("errors", &[("jsonrpc", ErrorStyle::JsonRpc), ("http", ErrorStyle::Http)]),
+        state_dir: root.path("state_dir", default_state_dir(root.env()), Ok),
+        arms: PerArm::from_fn(|name| arm(root.section(name.as_str()), name)),
+        split: split(root.section("split")),
+        affinity: affinity::affinity(root.section("affinity")),
+        limits: limits(root.section("limits")),
+        timeouts: timeouts(root.section("timeouts")),
+        admin: admin(root.section("admin")),
+        metrics: metrics(root.section("metrics"), &listen, listen_field.as_ref()),
+        log: log(root.section("log")),
+        listen,
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(1024)
+}
+
+// === impl top level ===
+
+fn listen(field: Option<&Field<'_>>) -> Vec<SocketAddr> {
+    let Some(field) = field else {
+        return vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
+    };
+    distinct(field, 16, |field, taken| field.parse(|text| fresh_address(text, taken)))
+}
+
+fn address(text: &str) -> Result<SocketAddr, BadName> {
+    text.parse().map_err(|_| {
+        BadName(format!("`{text}` is no address with a port, such as 127.0.0.1:8080 or [::]:8080"))
+    })
+}
+
+fn fresh_address(text: &str, taken: &[SocketAddr]) -> Result<SocketAddr, BadName> {
+    let address = address(text)?;
+    // Port 0 asks the system for any free one, so two of those differ.
+    if address.port() == 0 { Ok(address) } else { fresh(address, text, taken) }
+}
+
+fn url_path(text: &str) -> Result<String, BadName> {
+    let bad = |why: &str| BadName(format!("`{text}` {why}"));
+    if !text.starts_with('/') {
+        return Err(bad("must start with `/`"));
+    }
+    let path: PathAndQuery = text.parse().map_err(|_| bad("is no path of a URL"))?;
+    if path.query().is_some() || text.contains('#') {
+        return Err(bad("must be a path alone, without `?` or `#`"));
+    }
+    Ok(text.to_owned())
+}
+
+fn paths(root: &mut Section<'_>) -> (String, String) {
+    let fields = [root.take("path"), root.take("sse_path")];
+    let read = |field: &Option<Field<'_>>, default: &str| {
+        field.as_ref().and_then(|field| field.parse(url_path)).unwrap_or_else(|| default.into())
+    };
+    let (path, sse_path) = (read(&fields[0], "/mcp"), read(&fields[1], "/sse"));
+    let [path_field, sse_field] = fields;
+    if let (true, Some(field)) = (path == sse_path, sse_field.or(path_field)) {
+        field.problem("`path` and `sse_path` have to differ");
+    }
+    (path, sse_path)
+}
+
+fn origin(text: &str) -> Result<String, BadName> {
+    let bad = || BadName(format!("`{text}` is no origin, such as https://mcp.example.com"));
+    let uri: Uri = text.parse().map_err(|_| bad())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(bad());
+    };
+    let alone = uri.path().len() <= 1 && uri.query().is_none() && !text.contains('#');
+    if !alone || !matches!(scheme, "http" | "https") || !is_host(authority) {
+        return Err(bad());
+    }
+    Ok(format!("{scheme}://{authority}").to_ascii_lowercase())
+}
+
+fn host(text: &str) -> Result<HostPolicy, BadName> {
+    match text {
+        "preserve" => return Ok(HostPolicy::Preserve),
+        "upstream" => return Ok(HostPolicy::Upstream),
+        _ => {}
+    }
+    if let Some(word) = nearest(text, ["preserve", "upstream"].into_iter()) {
+        return Err(BadName(format!("`{text}`: did you mean `{word}`?")));
+    }
+    let fits = text.parse::<Authority>().is_ok_and(|authority| is_host(&authority));
+    let value = HeaderValue::from_str(text).ok().filter(|_| fits);
+    value.map(HostPolicy::Fixed).ok_or_else(|| {
+        BadName(format!("`{text}` is neither `preserve`, `upstream` nor a host such as mcp.local"))
+    })
+}
+
+/// Whether this is a host with a usable port or none, and nobody's password.
+fn is_host(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    let usable = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let port_fits = port.is_some_and(|port| match port.strip_prefix(':') {
+        Some(port) => usable(port),
+        None => port.is_empty(),
+    });
+    !authority.host().is_empty() && port_fits
+}
+
+// === impl arms and split ===
+
+fn arm(mut section: Section<'_>, arm: Arm) -> ArmConfig {
+    ArmConfig {
+        endpoints: endpoints(&mut section, arm),
+        headers: secret::headers(section.section("headers")),
+        balance: section.choice(
+            "balance",
+            &[
+                ("least-requests", Balance::LeastRequests),
+                ("round-robin", Balance::RoundRobin),
+                ("random", Balance::Random),
+            ],
+        ),
+    }
+}
+
+fn endpoints(section: &mut Section<'_>, arm: Arm) -> Vec<EndpointUrl> {
+    let Some(field) = section.take("endpoints") else {
+        let port = match arm {
+            Arm::Primary => 3000,
+            Arm::Secondary => 3001,
+        };
+        let url = format!("http://127.0.0.1:{port}/mcp");
+        return vec![url.parse().expect("a literal URL")];
+    };
+    distinct(&field, ENDPOINTS_MAX, |field, taken| {
+        field.parse(|text| fresh(text.parse()?, text, taken))
+    })
+}
+
+fn split(mut section: Section<'_>) -> Split {
+    let mut weights = PerArm::default();
+    let mut place = None;
+    for arm in Arm::ALL {
+        let Some(field) = section.take(arm.as_str()) else { continue };
+        let Some(weight) = field.parse(units::percent) else { return Split::PRIMARY_ONLY };
+        *weights.get_mut(arm) = Some(weight);
+        place = Some(field);
+    }
+    let (Some(split), Some(field)) = (units::split_of(&weights), place) else {
+        return Split::PRIMARY_ONLY;
+    };
+    split.unwrap_or_else(|bad| {
+        field.problem(&bad.0);
+        Split::PRIMARY_ONLY
+    })
+}
+
+// === impl the other sections ===
+
+fn limits(mut section: Section<'_>) -> Limits {
+    Limits {
+        header_bytes: section.kibibytes("header_bytes", 1..=1024, 32) as usize,
+        headers: section.number("headers", 10..=1000, 100),
+        body: section.kibibytes("body", 1..=1024 * 1024, 4096),
+        connections: section.number("connections", 1..=1_000_000, 10_000),
+    }
+}
+
+fn timeouts(mut section: Section<'_>) -> Timeouts {
+    let seconds = Duration::from_secs;
+    Timeouts {
+        header: section.duration("header", seconds(10)),
+        body_idle: section.duration("body_idle", seconds(15)),
+        connect: section.duration("connect", seconds(3)),
+        first_byte: section.duration_or_off("first_byte", seconds(300)),
+        stream_idle: section.duration_or_off("stream_idle", seconds(300)),
+        keep_alive: section.duration_or_off("keep_alive", seconds(15)),
+        pool_idle: section.duration("pool_idle", seconds(3)),
+        drain: section.duration("drain", seconds(30)),
+    }
+}
+
+fn admin(mut section: Section<'_>) -> Admin {
+    Admin {
+        socket: socket(&mut section),
+        mode: mode(&mut section),
+        users: ids(section.take("users"), "user", user),
+        groups: ids(section.take("groups"), "group", group),
+    }
+}
+
+fn socket(section: &mut Section<'_>) -> PathBuf {
+    let default = default_socket(section.env());
+    let asked = section.env().get(SOCKET_VARIABLE).map(PathBuf::from);
+    let written = section.path("socket", default, |path| {
+        let long = format!("is longer than the {SOCKET_PATH_MAX} bytes that a socket may have");
+        if path.as_os_str().len() <= SOCKET_PATH_MAX { Ok(path) } else { Err(BadName(long)) }
+    });
+    asked.unwrap_or(written)
+}
+
+fn mode(section: &mut Section<'_>) -> u32 {
+    // As an integer, 600 would be octal 1130: only a string says what was meant.
+    let Some(field) = section.take("mode") else { return 0o600 };
+    let read = |text: &str| {
+        let mode = units::mode(text)?;
+        let locked = || BadName(format!("`{text}` locks the router itself out: use 0600 or more"));
+        (mode & 0o600 == 0o600).then_some(mode).ok_or_else(locked)
+    };
+    field.parse_text(read).unwrap_or(0o600)
+}
+
+fn ids(field: Option<Field<'_>>, what: &str, find: impl Fn(&str) -> Option<u32>) -> Vec<u32> {
+    let id = |field: Field<'_>| {
+        let name = field.parse(|text| Ok(text.to_owned()))?;
+        let id = name.parse().ok().filter(|id| *id != u32::MAX).or_else(|| find(&name));
+        if id.is_none() {
+            field.machine_problem(&format!("this machine has no such {what}"));
+        }
+        id
+    };
+    field.map(|field| field.items()).unwrap_or_default().into_iter().filter_map(id).collect()
+}
+
+fn user(name: &str) -> Option<u32> {
+    nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+}
+
+fn group(name: &str) -> Option<u32> {
+    nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+}
+
+fn metrics(
+    mut section: Section<'_>,
+    listen: &[SocketAddr],
+    listen_field: Option<&Field<'_>>,
+) -> Option<SocketAddr> {
+    let field = section.take("listen");
+    let read = |text: &str| if text == "off" { Ok(None) } else { address(text).map(Some) };
+    let default = Some(SocketAddr::from(([127, 0, 0, 1], 9464)));
+    let metrics = field.as_ref().map_or(default, |field| field.parse(read).flatten());
+    let same = metrics.is_some_and(|address| address.port() != 0 && listen.contains(&address));
+    if let (true, Some(field)) = (same, field.as_ref().or(listen_field)) {
+        field.problem("`listen` and `metrics.listen` are the same address");
+    }
+    metrics
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    Log {
+        format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+        level: section.parse("level", "info".into(), level),
+    }
+}
+
+/// Checks a filter more strictly than the library that uses it, to which a misspelt level is the
+/// name of a module.
+fn level(text: &str) -> Result<String, BadName> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    for part in text.split(',') {
+        let (module, level) = part.split_once('=').unwrap_or(("tidegate", part));
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        if !LEVELS.contains(&level) || module.is_empty() || !module.chars().all(fits) {
+            return Err(BadName(format!(
+                "`{part}` is no level: write `error`, `warn`, `info`, `debug` or `trace`, or a \
+                 filter such as `info,tidegate::proxy=debug`"
+            )));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+// === impl lists ===
+
+/// Reads a list that must not be empty, too long, or hold anything twice.
+pub(super) fn distinct<T>(
+    field: &Field<'_>,
+    max: usize,
+    read: impl Fn(&Field<'_>, &[T]) -> Option<T>,
+) -> Vec<T> {
+    if field.is_empty_list() {
+        field.problem("must hold at least one");
+    }
+    let mut taken = Vec::new();
+    for item in field.items() {
+        if taken.len() == max {
+            item.problem(&format!("is one too many: at most {max}"));
+            break;
+        }
+        taken.extend(read(&item, &taken));
+    }
+    taken
+}
+
+/// Refuses what is taken already.
+pub(super) fn fresh<T: PartialEq>(value: T, text: &str, taken: &[T]) -> Result<T, BadName> {
+    if taken.contains(&value) {
+        return Err(BadName(format!("`{text}` is there already")));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;

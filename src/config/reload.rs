@@ -1,0 +1,23 @@
+//! What a reload cannot change.
+//!
+//! Listeners, threads and files are made once; refusing with a sentence is better than a key that
+//! seems to have changed. Does not know: how a reload is carried out.
+
+use super::Config;
+
+impl Config {
+    /// The keys that differ in a new configuration although only a restart changes them.
+    pub fn restart_only_changes(&self, new: &Config) -> Vec<&'static str> {
+        let differ = [
+            ("listen", self.listen != new.listen),
+            ("workers", self.workers != new.workers),
+            ("state_dir", self.state_dir != new.state_dir),
+            ("admin.socket", self.admin.socket != new.admin.socket),
+            ("admin.mode", self.admin.mode != new.admin.mode),
+            ("metrics.listen", self.metrics != new.metrics),
+            ("log.format", self.log.format != new.log.format),
+            ("log.level", self.log.level != new.log.level),
+        ];
+        differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
