@@ -13,9 +13,12 @@
 //! | [`names`] | arms, splits, endpoints: the words, true by construction |
 //! | [`drain`] | ending things in order, with a deadline |
 //! | [`config`] | the checked configuration, and every problem of an unchecked one |
+//! | [`mcp`] | which message is this; pure |
 
 pub mod names;
 
 pub mod drain;
 
 pub mod config;
+
+pub mod mcp;

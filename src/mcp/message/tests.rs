@@ -1,0 +1,102 @@
+//! Envelopes by table, and the same result for every chunking.
+
+use proptest::prelude::*;
+
+use super::super::scan::tests::{json, pieces};
+use super::*;
+
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Progress, Shape, Vec<RequestId>) {
+    let mut reader = Reader::default();
+    for piece in pieces {
+        reader.feed(piece);
+    }
+    (reader.finish(), reader.shape(), reader.ids().to_vec())
+}
+
+#[track_caller]
+fn check(text: &str, shape: Shape, ids: &[&str]) {
+    let (progress, got, got_ids) = read([text.as_bytes()]);
+    assert_eq!(progress, Progress::Complete, "{text}");
+    assert_eq!(got, shape, "{text}");
+    assert_eq!(got_ids.iter().map(RequestId::as_json).collect::<Vec<_>>(), ids, "{text}");
+}
+
+#[test]
+fn messages() {
+    let call = Method::named(b"tools/call");
+    let list = Method::named(b"tools/list");
+    check(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, Shape::Request(call), &["1"]);
+    check(
+        r#"{"method":"tools/call","params":{"id":7},"id":"1"}"#,
+        Shape::Request(call),
+        &["\"1\""],
+    );
+    check(r#"{"m\u0065thod":"tools\/list","id":0}"#, Shape::Request(list), &["0"]);
+    check(r#"{"method":"x/y","id":-1.5e3}"#, Shape::Request(Method::OTHER), &["-1.5e3"]);
+    check(r#"{"method":"x","id":null}"#, Shape::Request(Method::OTHER), &[]);
+    check(r#"{"method":"x","id":{"a":1}}"#, Shape::Request(Method::OTHER), &[]);
+    check(r#"{"method":"x","id":[1]}"#, Shape::Request(Method::OTHER), &[]);
+    check(r#"{"method":"x","id":true}"#, Shape::Request(Method::OTHER), &[]);
+    check(r#"{"method":"tools/list"}"#, Shape::Notification(list), &[]);
+    check(r#"{"id":3,"result":{"method":"x"}}"#, Shape::Reply, &[]);
+    check(r#"{"id":3,"error":{"code":1}}"#, Shape::Reply, &[]);
+    check(r#"{"id":null,"error":{"code":1}}"#, Shape::Reply, &[]);
+    check(r#"{"error":{"code":1}}"#, Shape::Reply, &[]);
+    let batch = Shape::Batch { initialize: false };
+    check(
+        r#"[{"method":"tools/list","id":1},{"method":"ping","id":"a"},{"method":"x"}]"#,
+        batch,
+        &["1", "\"a\""],
+    );
+    check(r#"[{"id":1,"method":"initialize"}]"#, Shape::Batch { initialize: true }, &["1"]);
+    check(r#"[{"params":{"method":"initialize"},"method":"ping"}]"#, batch, &[]);
+}
+
+#[test]
+fn what_is_no_message() {
+    for text in [
+        "",
+        "1",
+        "\"initialize\"",
+        "null",
+        "{}",
+        "[]",
+        "[1]",
+        r#"[1,{"method":"ping","id":1}]"#,
+        r#"[{"method":"ping","id":1},"x"]"#,
+        "[[]]",
+        r#"{"method":1}"#,
+        r#"{"method":["initialize"]}"#,
+        r#"{"jsonrpc":"2.0"}"#,
+        r#"{"method":"ping","method":"initialize"}"#,
+        r#"{"id":1,"id":2,"method":"ping"}"#,
+        r#"{"method":"ping""#,
+    ] {
+        assert_eq!(read([text.as_bytes()]).0, Progress::Invalid, "{text}");
+    }
+}
+
+#[test]
+fn a_method_is_known_before_the_body_ends() {
+    let mut reader = Reader::default();
+    reader.feed(br#"{"method":"tools/call","params":{"blob":""#);
+    assert_eq!(reader.progress(), Progress::Incomplete);
+    assert_eq!(reader.shape(), Shape::Request(Method::named(b"tools/call")));
+    reader.feed(&b"x".repeat(1 << 20));
+    assert_eq!(reader.progress(), Progress::Incomplete);
+}
+
+#[test]
+fn ids_of_a_batch_are_bounded() {
+    let one = r#"{"method":"ping","id":1}"#;
+    let text = format!("[{}]", vec![one; 500].join(","));
+    assert_eq!(read([text.as_bytes()]).2.len(), BATCH_IDS_MAX);
+}
+
+proptest! {
+    #[test]
+    fn chunking_changes_nothing(text in prop_oneof![json(), any::<Vec<u8>>()], cut in any::<Vec<u8>>()) {
+        let whole = read([text.as_slice()]);
+        prop_assert_eq!(read(pieces(&text, &cut)), whole);
+    }
+}

@@ -1,0 +1,330 @@
+//! An incremental JSON scanner in constant memory.
+//!
+//! A body is looked at while it passes and never kept: the scanner holds a bit per open bracket
+//! and, near the top of the document only, the bytes of the token it is in. It checks the
+//! structure and the UTF-8, so that what it calls complete is JSON for any parser; numbers are
+//! checked only for their alphabet. Does not know: JSON-RPC, what a key means.
+
+/// Brackets that may be open at once. Parsers of servers give up at 100 to 1,000.
+const DEPTH_MAX: usize = 256;
+
+/// Bytes kept of one token; a longer one is reported as too long, never grown.
+const TOKEN_MAX: usize = 1024;
+
+/// What a visitor is told. `depth` counts the brackets around the token: the keys of a top-level
+/// object stand at depth 1.
+pub trait Visit {
+    /// Whether tokens at this depth are worth keeping.
+    fn wants(&self, depth: usize) -> bool;
+    /// The key of the next value, as written, with its quotes.
+    fn key(&mut self, depth: usize, token: Token<'_>);
+    /// A string, number, `true`, `false` or `null`, as written.
+    fn scalar(&mut self, depth: usize, token: Token<'_>);
+    /// `{` or `[`; the new depth is `depth + 1`.
+    fn open(&mut self, depth: usize, bracket: Bracket);
+    /// The bracket that was opened at this depth is closed.
+    fn close(&mut self, depth: usize);
+}
+
+/// A token as it stands in the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// Longer than the scanner keeps.
+    TooLong,
+}
+
+/// A kind of container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bracket {
+    /// `{`
+    Object,
+    /// `[`
+    Array,
+}
+
+/// Where the scanner stands between two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Before a value; in an array that has just been opened, `]` is allowed too.
+    Value { or_end: bool },
+    /// Before a key; in an object that has just been opened, `}` is allowed too.
+    Key { or_end: bool },
+    /// After a key.
+    Colon,
+    /// After a value inside a bracket.
+    Comma,
+    /// In a string; `escape` counts the bytes of an escape that are still to come, with 255 for
+    /// the byte right after the backslash.
+    Str { key: bool, escape: u8 },
+    /// In a number.
+    Number,
+    /// In `true`, `false` or `null`: what is left of it.
+    Literal(&'static [u8]),
+    /// After the document: white space only.
+    Done,
+    /// Not JSON.
+    Invalid,
+}
+
+/// How far a document has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More has to come.
+    Incomplete,
+    /// A whole document.
+    Complete,
+    /// No JSON, whatever comes.
+    Invalid,
+}
+
+/// The scanner; feed it pieces of any size.
+#[derive(Debug)]
+pub struct Scanner {
+    state: State,
+    /// One bit per open bracket: set for an object.
+    stack: [u64; DEPTH_MAX / 64],
+    depth: usize,
+    utf8: Utf8,
+    token: Vec<u8>,
+    keeping: bool,
+    too_long: bool,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Scanner {
+            state: State::Value { or_end: false },
+            stack: [0; DEPTH_MAX / 64],
+            depth: 0,
+            utf8: Utf8::default(),
+            token: Vec::new(),
+            keeping: false,
+            too_long: false,
+        }
+    }
+}
+
+impl Scanner {
+    /// Looks at the next bytes.
+    pub fn feed(&mut self, bytes: &[u8], visit: &mut impl Visit) {
+        for &byte in bytes {
+            if self.state == State::Invalid {
+                return;
+            }
+            self.step(byte, visit);
+        }
+    }
+
+    /// The document's end: a top-level number is over only now.
+    pub fn finish(&mut self, visit: &mut impl Visit) -> Progress {
+        if self.state == State::Number && self.depth == 0 {
+            self.end_scalar(visit);
+        }
+        match self.progress() {
+            Progress::Incomplete => Progress::Invalid,
+            other => other,
+        }
+    }
+
+    /// How far the document has come.
+    pub fn progress(&self) -> Progress {
+        match self.state {
+            State::Done => Progress::Complete,
+            State::Invalid => Progress::Invalid,
+            _ => Progress::Incomplete,
+        }
+    }
+
+    fn step(&mut self, byte: u8, visit: &mut impl Visit) {
+        match self.state {
+            State::Str { key, escape } => self.in_string(byte, key, escape, visit),
+            State::Number if is_number_byte(byte) => self.keep(byte),
+            State::Number => {
+                self.end_scalar(visit);
+                self.step(byte, visit);
+            }
+            State::Literal(rest) => self.in_literal(byte, rest, visit),
+            _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => {}
+            State::Value { or_end } => self.at_value(byte, or_end, visit),
+            State::Key { or_end } => match byte {
+                b'"' => self.begin(byte, State::Str { key: true, escape: 0 }, visit),
+                b'}' if or_end => self.close(visit),
+                _ => self.state = State::Invalid,
+            },
+            State::Colon if byte == b':' => self.state = State::Value { or_end: false },
+            State::Comma => match (byte, self.in_object()) {
+                (b',', true) => self.state = State::Key { or_end: false },
+                (b',', false) => self.state = State::Value { or_end: false },
+                (b'}', true) | (b']', false) => self.close(visit),
+                _ => self.state = State::Invalid,
+            },
+            State::Colon | State::Done | State::Invalid => self.state = State::Invalid,
+        }
+    }
+
+    fn at_value(&mut self, byte: u8, or_end: bool, visit: &mut impl Visit) {
+        match byte {
+            b'{' => self.open(Bracket::Object, visit),
+            b'[' => self.open(Bracket::Array, visit),
+            b']' if or_end => self.close(visit),
+            b'"' => self.begin(byte, State::Str { key: false, escape: 0 }, visit),
+            b't' => self.begin(byte, State::Literal(b"rue"), visit),
+            b'f' => self.begin(byte, State::Literal(b"alse"), visit),
+            b'n' => self.begin(byte, State::Literal(b"ull"), visit),
+            b'-' | b'0'..=b'9' => self.begin(byte, State::Number, visit),
+            _ => self.state = State::Invalid,
+        }
+    }
+
+    fn in_string(&mut self, byte: u8, key: bool, escape: u8, visit: &mut impl Visit) {
+        if byte < 0x20 || !self.utf8.accepts(byte) {
+            self.state = State::Invalid;
+            return;
+        }
+        self.keep(byte);
+        let escape = match (escape, byte) {
+            (0, b'"') => return self.end_string(key, visit),
+            (0, b'\\') => 255,
+            (0, _) | (255, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
+            (255, b'u') => 4,
+            (1..=4, byte) if byte.is_ascii_hexdigit() => escape - 1,
+            _ => {
+                self.state = State::Invalid;
+                return;
+            }
+        };
+        self.state = State::Str { key, escape };
+    }
+
+    fn in_literal(&mut self, byte: u8, rest: &'static [u8], visit: &mut impl Visit) {
+        match rest {
+            [next] if *next == byte => {
+                self.keep(byte);
+                self.end_scalar(visit);
+            }
+            [next, rest @ ..] if *next == byte => {
+                self.keep(byte);
+                self.state = State::Literal(rest);
+            }
+            _ => self.state = State::Invalid,
+        }
+    }
+
+    fn begin(&mut self, byte: u8, state: State, visit: &mut impl Visit) {
+        self.token.clear();
+        self.too_long = false;
+        self.keeping = visit.wants(self.depth);
+        self.state = state;
+        self.keep(byte);
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if !self.keeping {
+            return;
+        }
+        if self.token.len() == TOKEN_MAX {
+            self.keeping = false;
+            self.too_long = true;
+            return;
+        }
+        self.token.push(byte);
+    }
+
+    fn end_string(&mut self, key: bool, visit: &mut impl Visit) {
+        if !key {
+            return self.end_scalar(visit);
+        }
+        if let Some(token) = self.kept() {
+            visit.key(self.depth, token);
+        }
+        self.state = State::Colon;
+    }
+
+    fn end_scalar(&mut self, visit: &mut impl Visit) {
+        if let Some(token) = self.kept() {
+            visit.scalar(self.depth, token);
+        }
+        self.after_value();
+    }
+
+    fn kept(&self) -> Option<Token<'_>> {
+        match (self.keeping, self.too_long) {
+            (_, true) => Some(Token::TooLong),
+            (true, _) => Some(Token::Whole(&self.token)),
+            _ => None,
+        }
+    }
+
+    fn open(&mut self, bracket: Bracket, visit: &mut impl Visit) {
+        if self.depth == DEPTH_MAX {
+            self.state = State::Invalid;
+            return;
+        }
+        visit.open(self.depth, bracket);
+        let (word, bit) = (self.depth / 64, 1 << (self.depth % 64));
+        match bracket {
+            Bracket::Object => self.stack[word] |= bit,
+            Bracket::Array => self.stack[word] &= !bit,
+        }
+        self.depth += 1;
+        self.state = match bracket {
+            Bracket::Object => State::Key { or_end: true },
+            Bracket::Array => State::Value { or_end: true },
+        };
+    }
+
+    fn close(&mut self, visit: &mut impl Visit) {
+        self.depth -= 1;
+        visit.close(self.depth);
+        self.after_value();
+    }
+
+    fn after_value(&mut self) {
+        self.state = if self.depth == 0 { State::Done } else { State::Comma };
+    }
+
+    fn in_object(&self) -> bool {
+        self.depth > 0 && self.stack[(self.depth - 1) / 64] & (1 << ((self.depth - 1) % 64)) != 0
+    }
+}
+
+fn is_number_byte(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
+}
+
+/// UTF-8 as a state machine over the well-formed byte sequences of Unicode, table 3-7.
+#[derive(Clone, Copy, Debug, Default)]
+struct Utf8 {
+    /// Continuation bytes still to come.
+    left: u8,
+    /// The range that the next one must be in.
+    range: (u8, u8),
+}
+
+impl Utf8 {
+    fn accepts(&mut self, byte: u8) -> bool {
+        if self.left > 0 {
+            let fits = (self.range.0..=self.range.1).contains(&byte);
+            self.left -= 1;
+            self.range = (0x80, 0xBF);
+            return fits;
+        }
+        (self.left, self.range) = match byte {
+            0x00..=0x7F => return true,
+            0xC2..=0xDF => (1, (0x80, 0xBF)),
+            0xE0 => (2, (0xA0, 0xBF)),
+            0xED => (2, (0x80, 0x9F)),
+            0xE1..=0xEF => (2, (0x80, 0xBF)),
+            0xF0 => (3, (0x90, 0xBF)),
+            0xF1..=0xF3 => (3, (0x80, 0xBF)),
+            0xF4 => (3, (0x80, 0x8F)),
+            _ => return false,
+        };
+        true
+    }
+}
+
+#[cfg(test)]
+pub(in crate::mcp) mod tests;
