@@ -14,6 +14,7 @@
 //! | [`drain`] | ending things in order, with a deadline |
 //! | [`config`] | the checked configuration, and every problem of an unchecked one |
 //! | [`mcp`] | which message is this; pure |
+//! | [`route`] | which arm and endpoint; pure |
 
 pub mod names;
 
@@ -22,3 +23,5 @@ pub mod drain;
 pub mod config;
 
 pub mod mcp;
+
+pub mod route;

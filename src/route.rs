@@ -1,0 +1,23 @@
+//! Which arm and which endpoint: the routing table, and the pure way from a request to a place in
+//! it.
+//!
+//! Everything here is a function of the table, the request's keys and a draw. Has never heard of
+//! a rollout: whoever wants other weights publishes another table.
+
+pub mod table;
+
+pub mod live;
+
+pub mod tag;
+
+pub mod principal;
+
+pub mod affinity;
+
+pub mod choose;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use live::Live;
+pub use table::{Endpoint, RoutingTable};
