@@ -13,8 +13,12 @@
 //! | [`names`] | arms, splits, endpoints: the words, true by construction |
 //! | [`drain`] | ending things in order, with a deadline |
 //! | [`config`] | the checked configuration, and every problem of an unchecked one |
+//! | [`listen`] | sockets, connections, HTTP/1.1 and HTTP/2 |
 //! | [`mcp`] | which message is this; pure |
 //! | [`route`] | which arm and endpoint; pure |
+//! | [`upstream`] | the way to a server and back |
+//! | [`observe`] | what happened, counted per worker |
+//! | [`proxy`] | **read first**: one request from head to last byte |
 
 pub mod names;
 
@@ -22,6 +26,14 @@ pub mod drain;
 
 pub mod config;
 
+pub mod listen;
+
 pub mod mcp;
 
 pub mod route;
+
+pub mod upstream;
+
+pub mod observe;
+
+pub mod proxy;

@@ -1,0 +1,163 @@
+//! Binds sockets and accepts connections, up to a limit, for as long as the process may.
+//!
+//! Each worker has a socket of its own on the same address (`SO_REUSEPORT`), so the kernel spreads
+//! connections and no lock is shared. Does not know: HTTP.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::drain::Watcher;
+
+/// Connections that the kernel holds while a worker is busy.
+const BACKLOG: i32 = 1024;
+/// Pause after a failed accept: out of descriptors does not get better by asking again at once.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Silence after which the kernel asks whether the client is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// How long sent bytes may stay unacknowledged or a full window closed before the kernel ends the
+/// connection (`TCP_USER_TIMEOUT`): the bound on clients that do not read.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", reason(.source))]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why not.
+    pub source: io::Error,
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is taken by another program".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Sockets on one address, one for each worker. Port 0 takes a free port, the same for all.
+///
+/// # Errors
+/// When the address is taken, also by another program that shares its port.
+pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<StdListener>, BindError> {
+    let mut address = address;
+    let mut sockets = Vec::with_capacity(workers);
+    let fail = |address, source| BindError { address, source };
+    if address.port() != 0 {
+        // Otherwise a second router would quietly take half of the connections of the first.
+        drop(socket(address, false).map_err(|error| fail(address, error))?);
+    }
+    for _ in 0..workers {
+        let socket = socket(address, true).map_err(|error| fail(address, error))?;
+        address = socket.local_addr().map_err(|error| fail(address, error))?;
+        socket.listen(BACKLOG).map_err(|error| fail(address, error))?;
+        sockets.push(socket.into());
+    }
+    Ok(sockets)
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<BoundSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections that an earlier run left in TIME_WAIT do not keep the port.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        // So that `0.0.0.0` and `[::]` can stand side by side on one port.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(BoundSocket(socket))
+}
+
+/// A socket that has its address.
+struct BoundSocket(Socket);
+
+impl BoundSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    fn listen(&self, backlog: i32) -> io::Result<()> {
+        self.0.listen(backlog)
+    }
+}
+
+impl From<BoundSocket> for StdListener {
+    fn from(socket: BoundSocket) -> StdListener {
+        socket.0.into()
+    }
+}
+
+/// A place among the connections that may be open, over all workers.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes a place, if one is free.
+    pub fn take(open: &Arc<AtomicUsize>, limit: usize) -> Option<Place> {
+        let place = Place(Arc::clone(open));
+        (open.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Hands over every connection until the end begins.
+pub async fn accept(
+    listener: TcpListener,
+    mut ending: Watcher,
+    mut connection: impl FnMut(TcpStream, SocketAddr),
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = ending.ending() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // A socket that cannot be set up is one that has just been closed.
+                let _ = set_up(&stream);
+                connection(stream, peer);
+            }
+            Err(error) if is_the_connections(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections; trying again");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Small pieces go out at once, and a peer that is gone or does not read is found.
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
+    socket.set_tcp_user_timeout(Some(UNREAD_MAX))
+}
+
+/// The error of one connection that was gone before it was accepted.
+fn is_the_connections(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,106 @@
+//! READ FIRST. One request, from the client's head to the last byte of the answer.
+//!
+//! [`handle`] tells it with one line a stage; each stage lives in a module of its own and has an
+//! error of its own, because each can still answer differently. The table is loaded once and the
+//! decision taken from it alone. Does not know: who changes the table, what is made of the counts.
+
+pub mod inbound;
+
+pub mod door;
+
+pub mod events;
+
+pub mod pass;
+
+pub mod reply;
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::observe::tally::Tally;
+use crate::route::affinity::Place;
+use crate::route::choose::candidates;
+use crate::route::{Endpoint, Live, RoutingTable};
+use crate::upstream::forward::{Answered, Forward};
+use crate::upstream::pool::Pool;
+use crate::upstream::rewrite;
+
+use inbound::Inbound;
+use reply::{Refusal, ReplyBody};
+
+/// What one worker works with; nothing in it is shared but the table.
+#[derive(Clone)]
+pub struct Worker {
+    /// The table in force.
+    pub live: Arc<Live>,
+    /// This worker's connections to the servers.
+    pub pool: Rc<Pool>,
+    /// This worker's counts.
+    pub tally: Rc<RefCell<Tally>>,
+}
+
+/// Answers one request of a client.
+pub async fn handle(
+    worker: Worker,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
+    let table = worker.live.load();
+    let mut inbound = Inbound::receive(request, peer, &table, &worker.tally);
+    match carry(&worker, &table, &mut inbound).await {
+        Ok(response) => response,
+        Err(refusal) => reply::refuse(&refusal, inbound, &table.config),
+    }
+}
+
+/// The stages, in order.
+async fn carry(
+    worker: &Worker,
+    table: &Arc<RoutingTable>,
+    inbound: &mut Inbound,
+) -> Result<Response<ReplyBody>, Refusal> {
+    door::admit(inbound, &table.config)?;
+    inbound.classify().await?;
+    let place = inbound.place(table)?;
+    if inbound.ends_minted_session(&place) {
+        return Ok(reply::session_ended(inbound));
+    }
+    let endpoints = candidates(table, &place, rand::random);
+    let (endpoint, answer) = send(worker, table, inbound, &place, &endpoints).await?;
+    pass::answer(worker, table, inbound, &endpoint, answer)
+}
+
+/// Asks the endpoints, and counts every attempt that came to nothing.
+async fn send(
+    worker: &Worker,
+    table: &RoutingTable,
+    inbound: &mut Inbound,
+    place: &Place,
+    endpoints: &[Arc<Endpoint>],
+) -> Result<Answered, Refusal> {
+    let config = &table.config;
+    let forward = Forward {
+        pool: &worker.pool,
+        timeouts: &config.timeouts,
+        stream_idle: inbound.stream_idle(config),
+        method: inbound.method_in_body(),
+    };
+    let (session, body) = (place.upstream_session(), inbound.take_body());
+    let arm = Cell::new(endpoints[0].arm);
+    // A client that leaves while we wait leaves this one.
+    inbound.report.set_arm(arm.get());
+    let head =
+        |to: &Endpoint| rewrite::request(&inbound.head, to, session, &inbound.client, config);
+    let failed = |on: &Endpoint, reason| {
+        arm.set(on.arm);
+        worker.tally.borrow_mut().failed_attempt(on.arm, reason);
+    };
+    let answered = forward.send(endpoints, head, failed, body).await;
+    inbound.report.set_arm(arm.get());
+    Ok(answered?)
+}

@@ -1,0 +1,149 @@
+//! A request while it is on its way: head, body, client, call, and the report to be made.
+//!
+//! Does not know: arms.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::config::Config;
+use crate::mcp::classify::Paths;
+use crate::mcp::message::Shape;
+use crate::mcp::scan::Progress;
+use crate::mcp::{Call, Era, Kind, Method};
+use crate::observe::tally::Tally;
+use crate::observe::tap::Report;
+use crate::route::RoutingTable;
+use crate::route::affinity::{self, NoSession, Place, UpstreamSession};
+use crate::upstream::forwarded::Client;
+use crate::upstream::request_body::{RequestBody, Watch};
+
+use super::reply::Refusal;
+
+/// One request of a client.
+pub struct Inbound {
+    /// The head as the client sent it.
+    pub head: Parts,
+    /// Who sent it.
+    pub client: Client,
+    /// What it is.
+    pub call: Call,
+    /// The report that is to be made of it.
+    pub report: Report,
+    /// What is known of the body.
+    pub watch: Rc<RefCell<Watch>>,
+    /// It belongs to a session that we know.
+    pub in_session: bool,
+    body: Option<RequestBody>,
+}
+
+impl Inbound {
+    /// Takes a request in.
+    pub fn receive(
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        table: &RoutingTable,
+        tally: &Rc<RefCell<Tally>>,
+    ) -> Inbound {
+        let config = &table.config;
+        let (head, body) = request.into_parts();
+        let paths = Paths { mcp: &config.path, sse: &config.sse_path };
+        let tagged = affinity::uri_tag(&head.uri).is_some();
+        let call = Call::of(&head.method, head.uri.path(), &head.headers, paths, tagged);
+        let client = Client::of(peer, &head.uri, &head.headers, &config.affinity.trusted_proxies);
+        let message = call.kind == Kind::Post;
+        let body = RequestBody::new(body, message, config.limits.body, config.timeouts.body_idle);
+        let mut report = Report::new(tally, call.method);
+        if call.kind == Kind::Preflight {
+            report.waive();
+        }
+        let watch = body.watch();
+        Inbound { head, client, call, report, watch, in_session: false, body: Some(body) }
+    }
+
+    /// Reads as much of the body as the classification needs: nothing, where the head says it all.
+    pub async fn classify(&mut self) -> Result<(), Refusal> {
+        let Some(body) = self.body.as_mut() else { return Ok(()) };
+        let needed = self.call.needs_body(&self.head.headers);
+        // What may have to be sent twice is read ahead as well, and an empty body is never polled
+        // by who sends it on.
+        if needed || self.call.method.is_read_only() || body.is_end_stream() {
+            let shape = body.peek().await?;
+            if needed {
+                self.call = self.call.with_body(shape);
+                self.report.set_method(self.call.method);
+            }
+            if shape == (Shape::Batch { initialize: true }) {
+                return Err(Refusal::InitializeInBatch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds where it belongs.
+    pub fn place(&mut self, table: &RoutingTable) -> Result<Place, NoSession> {
+        let Parts { headers, uri, .. } = &self.head;
+        let place = affinity::place(table, &self.call, headers, uri, self.client.address)?;
+        self.in_session = matches!(place, Place::Session(_));
+        Ok(place)
+    }
+
+    /// Whether it ends a session that only we know of.
+    pub fn ends_minted_session(&self, place: &Place) -> bool {
+        self.call.kind == Kind::Delete
+            && place.upstream_session() == Some(&UpstreamSession::Unknown)
+    }
+
+    /// The longest pause in its answer; streams without an answer of their own have none.
+    pub fn stream_idle(&self, config: &Config) -> Option<Duration> {
+        if self.is_endless() { None } else { config.timeouts.stream_idle }
+    }
+
+    /// Whether its answer has no end of its own.
+    pub fn is_endless(&self) -> bool {
+        matches!(self.call.kind, Kind::Stream | Kind::LegacyStream)
+            || self.call.method == Method::named(b"subscriptions/listen")
+    }
+
+    /// The method that the body itself names, once all of it has been read.
+    pub fn method_in_body(&self) -> Option<Method> {
+        let watch = self.watch.borrow();
+        match watch.reader().shape() {
+            Shape::Request(method) if watch.reader().progress() == Progress::Complete => {
+                Some(method)
+            }
+            _ => None,
+        }
+    }
+
+    /// The status in which every released client survives that its server did not answer: for a
+    /// legacy call inside a session 200 with a JSON-RPC error, for what wants no answer 202 (it is
+    /// lost, and an error status would end Python 1.30's whole session). `None` where an HTTP
+    /// status is as good as anything.
+    pub fn gentle_status(&self) -> Option<StatusCode> {
+        let answered_here = self.in_session
+            && self.call.era == Era::Legacy
+            && self.call.kind == Kind::Post
+            && !self.call.by_uri;
+        if !answered_here {
+            return None;
+        }
+        let watch = self.watch.borrow();
+        match watch.reader().shape() {
+            Shape::Notification(_) | Shape::Reply => Some(StatusCode::ACCEPTED),
+            _ if !watch.reader().ids().is_empty() => Some(StatusCode::OK),
+            _ => None,
+        }
+    }
+
+    /// The body, to be sent on.
+    pub fn take_body(&mut self) -> RequestBody {
+        self.body.take().expect("a body is taken once, by the stage that sends it")
+    }
+}

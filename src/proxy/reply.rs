@@ -1,0 +1,264 @@
+//! Everything that we answer ourselves: one match from a refusal to status, JSON-RPC error and
+//! label.
+//!
+//! Every error is `application/json`, a JSON-RPC error with the request's id where it is known,
+//! and names its origin. Codes are -32600, -32700 and -32603: the rest belongs to the protocol or
+//! to applications. Does not know: how the refusal came about.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde_json::json;
+
+use crate::config::{Config, ErrorStyle};
+use crate::mcp::{Kind, Method};
+use crate::observe::tally::Outcome;
+use crate::observe::tap::Tap;
+use crate::route::affinity::NoSession;
+use crate::upstream::answer::{AnswerBody, AnswerFault};
+use crate::upstream::forward::ForwardError;
+use crate::upstream::request_body::BodyFault;
+
+use super::events::Events;
+use super::inbound::Inbound;
+
+/// JSON-RPC 2.0, section 5.1.
+const PARSE_ERROR: i32 = -32700;
+const INVALID_REQUEST: i32 = -32600;
+const INTERNAL_ERROR: i32 = -32603;
+
+/// Seconds after which a client may ask again; a restart of a server rarely takes longer.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
+
+/// Why a request is answered by us.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// CONNECT, TRACE, or what the MCP endpoint does not have.
+    #[error("this method is not allowed here")]
+    MethodNotAllowed,
+    /// Too many header fields, or too large.
+    #[error("the request's headers are larger than the limit")]
+    HeadTooLarge,
+    /// A header that must not be repeated.
+    #[error("the header {0} must not be repeated")]
+    Repeated(HeaderName),
+    /// `Host` is missing, repeated, no host, or not the target's.
+    #[error("the request needs exactly one Host header, and the same host in its target")]
+    BadHost,
+    /// A transfer coding other than one `chunked`.
+    #[error("the only transfer coding is chunked")]
+    BadFraming,
+    /// `Connection` names a header that is meant for the server.
+    #[error("the header {0} must not be named in Connection")]
+    BadConnection(HeaderName),
+    /// A message that is no JSON.
+    #[error("the content type must be application/json")]
+    NotJson,
+    /// The protocol forbids it.
+    #[error("initialize must not be part of a batch")]
+    InitializeInBatch,
+    /// The body came to nothing.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// A session id that leads nowhere.
+    #[error(transparent)]
+    NoSession(#[from] NoSession),
+    /// No server answered.
+    #[error("{0}")]
+    Forward(ForwardError),
+    /// A server's session id that the protocol does not allow.
+    #[error("the server sent an invalid session id")]
+    BadSessionId,
+}
+
+impl From<ForwardError> for Refusal {
+    fn from(error: ForwardError) -> Self {
+        match error {
+            ForwardError::Body(fault) => Refusal::Body(fault),
+            other => Refusal::Forward(other),
+        }
+    }
+}
+
+/// How a refusal is told.
+struct Told {
+    status: StatusCode,
+    code: i32,
+    reason: &'static str,
+    outcome: Outcome,
+}
+
+impl Refusal {
+    /// The one place where a refusal becomes an answer.
+    fn told(&self) -> Told {
+        use Outcome::{Cancelled, Rejected, Timeout, Transport};
+        let (status, code, reason, outcome) = match self {
+            Refusal::MethodNotAllowed => (405, INVALID_REQUEST, "method_not_allowed", Rejected),
+            Refusal::HeadTooLarge => (431, INVALID_REQUEST, "headers_too_large", Rejected),
+            Refusal::Repeated(_) => (400, INVALID_REQUEST, "repeated_header", Rejected),
+            Refusal::BadHost => (400, INVALID_REQUEST, "bad_host", Rejected),
+            Refusal::BadFraming => (400, INVALID_REQUEST, "bad_framing", Rejected),
+            Refusal::BadConnection(_) => (400, INVALID_REQUEST, "bad_connection", Rejected),
+            Refusal::NotJson => (415, INVALID_REQUEST, "not_json", Rejected),
+            Refusal::InitializeInBatch => (400, INVALID_REQUEST, "initialize_in_batch", Rejected),
+            Refusal::Body(BodyFault::TooLarge) => {
+                (413, INVALID_REQUEST, "body_too_large", Rejected)
+            }
+            Refusal::Body(BodyFault::Stalled) => (408, INVALID_REQUEST, "body_stalled", Rejected),
+            Refusal::Body(BodyFault::BrokenOff) => {
+                (400, INVALID_REQUEST, "body_broken_off", Cancelled)
+            }
+            Refusal::Body(BodyFault::Malformed) => (400, PARSE_ERROR, "malformed_json", Rejected),
+            Refusal::NoSession(NoSession::Forged) => {
+                (404, INVALID_REQUEST, "unknown_session", Rejected)
+            }
+            Refusal::NoSession(NoSession::Gone) => (404, INVALID_REQUEST, "session_gone", Rejected),
+            Refusal::Forward(ForwardError::Unreachable(_)) => {
+                (503, INTERNAL_ERROR, "server_unreachable", Transport)
+            }
+            Refusal::Forward(ForwardError::Lost(_)) => {
+                (502, INTERNAL_ERROR, "server_closed_connection", Transport)
+            }
+            Refusal::Forward(ForwardError::Timeout(_)) => {
+                (504, INTERNAL_ERROR, "server_timeout", Timeout)
+            }
+            Refusal::Forward(
+                ForwardError::Garbage(_) | ForwardError::Switched | ForwardError::Body(_),
+            )
+            | Refusal::BadSessionId => (502, INTERNAL_ERROR, "bad_answer", Transport),
+        };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Told { status, code, reason, outcome }
+    }
+
+    /// What the client reads: no addresses, no system errors.
+    fn public_text(&self) -> String {
+        match self {
+            Refusal::Forward(ForwardError::Unreachable(_)) => {
+                "the MCP server cannot be reached at the moment".to_owned()
+            }
+            Refusal::Forward(ForwardError::Lost(_)) => {
+                "the MCP server closed the connection without an answer".to_owned()
+            }
+            Refusal::Forward(ForwardError::Garbage(_)) => {
+                "the MCP server's answer cannot be read".to_owned()
+            }
+            Refusal::Forward(ForwardError::Timeout(_)) => {
+                "the MCP server did not answer in time".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Answers a request that is not passed on, or whose server did not answer.
+pub fn refuse(refusal: &Refusal, mut inbound: Inbound, config: &Config) -> Response<ReplyBody> {
+    let told = refusal.told();
+    let is_ours_to_soften = told.code == INTERNAL_ERROR && config.errors == ErrorStyle::JsonRpc;
+    let gentle = if is_ours_to_soften { inbound.gentle_status() } else { None };
+    let status = gentle.unwrap_or(told.status);
+    inbound.report.make(told.outcome, Some(status));
+    if told.code == INTERNAL_ERROR {
+        tracing::warn!(method = %inbound.call.method, reason = told.reason, error = %refusal, "not answered by a server");
+    } else {
+        tracing::debug!(method = %inbound.call.method, reason = told.reason, error = %refusal, "refused");
+    }
+    if status == StatusCode::ACCEPTED {
+        return empty(status);
+    }
+    let body = error_body(&inbound, &told, &refusal.public_text());
+    let mut response = Response::new(ReplyBody::Local(Some(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
+    }
+    response
+}
+
+/// The end of a session that only we know of.
+pub fn session_ended(inbound: &mut Inbound) -> Response<ReplyBody> {
+    inbound.report.make(Outcome::Ok, Some(StatusCode::OK));
+    empty(StatusCode::OK)
+}
+
+fn empty(status: StatusCode) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Local(None));
+    *response.status_mut() = status;
+    response
+}
+
+/// One JSON-RPC error, or for a batch one for each request in it.
+fn error_body(inbound: &Inbound, told: &Told, message: &str) -> Bytes {
+    let error = json!({
+        "code": told.code,
+        "message": message,
+        "data": { "origin": "tidegate", "reason": told.reason },
+    });
+    let one = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
+    let watch = inbound.watch.borrow();
+    let ids = watch.reader().ids();
+    let text = match ids {
+        [] => one("null"),
+        ids if inbound.call.kind == Kind::Post && inbound.call.method == Method::BATCH => {
+            let errors: Vec<String> = ids.iter().map(|id| one(id.as_json())).collect();
+            format!("[{}]", errors.join(","))
+        }
+        [id, ..] => one(id.as_json()),
+    };
+    Bytes::from(text)
+}
+
+/// The body of an answer: ours, or a server's on its way.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every body is a server's; a box would cost each of them"
+)]
+pub enum ReplyBody {
+    /// Ours, in one piece.
+    Local(Option<Bytes>),
+    /// A server's.
+    Passed(Tap<Events<AnswerBody>>),
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = AnswerFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        match &mut *self {
+            ReplyBody::Local(bytes) => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            ReplyBody::Passed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ReplyBody::Local(bytes) => bytes.is_none(),
+            ReplyBody::Passed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Local(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            ReplyBody::Passed(body) => body.size_hint(),
+        }
+    }
+}
