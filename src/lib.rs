@@ -19,6 +19,12 @@
 //! | [`upstream`] | the way to a server and back |
 //! | [`observe`] | what happened, counted per worker |
 //! | [`proxy`] | **read first**: one request from head to last byte |
+//! | [`records`] | what outlives the process: audit log, split, keys |
+//! | [`control`] | the one writer of the routing table |
+//! | [`metrics`] | every metric's name and meaning |
+//! | [`plane`] | the control plane, one thread |
+//! | [`admin`] | the admin socket and its client, the metrics listener |
+//! | [`telemetry`] | log output |
 
 pub mod names;
 
@@ -37,3 +43,15 @@ pub mod upstream;
 pub mod observe;
 
 pub mod proxy;
+
+pub mod records;
+
+pub mod control;
+
+pub mod metrics;
+
+pub mod plane;
+
+pub mod admin;
+
+pub mod telemetry;

@@ -1,0 +1,91 @@
+//! The other end of the admin socket: one request, one answer.
+//!
+//! Does not know: what is asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::wire::Refused;
+
+/// How long the router may take; a reload reads files and writes a record.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Why there is no answer, or not the one that was hoped for.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody answers.
+    #[error(
+        "no tidegate answers on {path} ({source}): is it running? choose its socket with --socket"
+    )]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Not in time.
+    #[error("the router did not answer within {} s", ANSWER_MAX.as_secs())]
+    Timeout,
+    /// The connection broke.
+    #[error("the connection to the router broke: {0}")]
+    Broken(#[from] hyper::Error),
+    /// What came is not what this version of the command line knows.
+    #[error("the router's answer cannot be read ({0}): are both of the same version?")]
+    Unreadable(#[from] serde_json::Error),
+    /// The router said no.
+    #[error("{}", .0.error)]
+    Refused(Box<Refused>),
+}
+
+/// Asks the router behind a socket.
+///
+/// # Errors
+/// When it is not there, or says no.
+pub async fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, AskError> {
+    tokio::time::timeout(ANSWER_MAX, exchange(socket, method, path, body))
+        .await
+        .unwrap_or(Err(AskError::Timeout))
+}
+
+async fn exchange<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, AskError> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|source| AskError::NotRunning { path: socket.to_owned(), source })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, "tidegate")
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(serde_json::to_vec(body)?)))
+        .expect("method and path are our own");
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let bytes = response.into_body().collect().await?.to_bytes();
+    if status.is_success() {
+        return Ok(serde_json::from_slice(&bytes)?);
+    }
+    Err(AskError::Refused(Box::new(serde_json::from_slice(&bytes)?)))
+}

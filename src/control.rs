@@ -1,0 +1,209 @@
+//! The one writer of the routing table: every change of the split or the configuration comes
+//! through here, is checked, recorded and then published.
+//!
+//! Lives in the control plane's one thread, so changes have an order. Does not know: how a request
+//! is routed, how an operator asks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use crate::config::{self, Config, Environment, Problems};
+use crate::names::Split;
+use crate::records::journal::{Actor, Journal};
+use crate::records::keys::{self, KeyError, Missing};
+use crate::records::state::{self, State};
+use crate::route::{Live, RoutingTable};
+
+/// What an operator should know who has changed the key without keeping the old one.
+const NEW_KEY: &str = "the key has changed and affinity.previous_key is not the old one (a key that was made by the router is in session.key in the state directory): every session of before has ended";
+
+/// Changes what is in force.
+#[derive(Debug)]
+pub struct Control {
+    live: Arc<Live>,
+    environment: Environment,
+    journal: Journal,
+    state: State,
+    last_reload: Reload,
+}
+
+/// How the last reload ended.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// When.
+    pub at: SystemTime,
+    /// `None`: accepted.
+    pub refused: Option<String>,
+}
+
+/// Why a change was not made. The table is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Somebody else has changed it since the caller looked.
+    #[error(
+        "the split was changed meanwhile: it is {} (revision {}, set by {} at {}); look again and repeat",
+        .0.split, .0.revision, .0.set_by, .0.set_at
+    )]
+    Stale(Box<State>),
+    /// The caller did not say what it takes the present state to be.
+    #[error(
+        "say which revision is to be replaced, as `expected_revision`: it is {} now ({}, set by {})",
+        .0.revision, .0.split, .0.set_by
+    )]
+    Unconditional(Box<State>),
+    /// The configuration is wrong.
+    #[error("the configuration was refused and the running one kept:\n{0}")]
+    Config(#[from] Problems),
+    /// The configuration is right, but cannot be taken over by a running router.
+    #[error("the configuration was refused and the running one kept: a restart is needed to change {}", .0.join(", "))]
+    NeedsRestart(Vec<&'static str>),
+    /// A key could not be read.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The disk did not take the record, and a change that nobody can account for is not made.
+    #[error("not changed, since it could not be recorded: {0}")]
+    Record(#[from] std::io::Error),
+}
+
+impl Control {
+    /// Builds the first table.
+    pub fn start(config: Config, environment: Environment) -> Result<Control, ChangeError> {
+        let dir = config.state_dir.clone();
+        create_private(&dir)?;
+        let mut journal = Journal::open(&dir)?;
+        let state = match state::read(&dir) {
+            Ok(kept) => kept.unwrap_or_else(|| State::first(config.split)).under(config.split),
+            Err(error) => {
+                tracing::error!(%error, "starting with everything on the primary: set the split anew");
+                journal.write("state", &Actor::Start, json!({ "damaged": error.to_string() }))?;
+                State::after_damage(config.split)
+            }
+        };
+        state::write(&dir, &state)?;
+        let split = state.split;
+        let keys = Arc::new(keys::keyring(&config.affinity, &dir, Missing::Make)?);
+        let salt = Arc::new(keys::salt(&config.affinity, &dir, Missing::Make)?);
+        journal.write(
+            "start",
+            &Actor::Start,
+            json!({ "split": split, "version": env!("CARGO_PKG_VERSION") }),
+        )?;
+        let live = Arc::new(Live::new(RoutingTable::new(Arc::new(config), split, keys, salt)));
+        let last_reload = Reload { at: SystemTime::now(), refused: None };
+        Ok(Control { live, environment, journal, state, last_reload })
+    }
+
+    /// Where the table in force is found.
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
+    }
+
+    /// The table in force.
+    pub fn table(&self) -> Arc<RoutingTable> {
+        self.live.load()
+    }
+
+    /// The split in force, and who set it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How the last reload ended.
+    pub fn last_reload(&self) -> &Reload {
+        &self.last_reload
+    }
+
+    /// Where changes are recorded.
+    pub fn journal_path(&self) -> PathBuf {
+        self.journal.path().to_owned()
+    }
+
+    /// Sets the split for the very next new session. Returns what was in force before.
+    pub fn set_split(
+        &mut self,
+        actor: &Actor,
+        split: Split,
+        expected_revision: Option<u64>,
+    ) -> Result<State, ChangeError> {
+        match expected_revision {
+            None => return Err(ChangeError::Unconditional(Box::new(self.state.clone()))),
+            Some(expected) if expected != self.state.revision => {
+                return Err(ChangeError::Stale(Box::new(self.state.clone())));
+            }
+            Some(_) => {}
+        }
+        let table = self.live.load();
+        let next = self.state.next(split, table.config.split, actor.clone());
+        let detail =
+            json!({ "before": self.state.split, "after": split, "revision": next.revision });
+        self.journal.write("split", actor, detail.clone())?;
+        if let Err(error) = state::write(&table.config.state_dir, &next) {
+            // The line before says otherwise; if this one does not fit either, the log shows it.
+            let why = json!({ "change": detail, "why": error.to_string() });
+            let _ = self.journal.write("split-failed", actor, why);
+            return Err(error.into());
+        }
+        self.live.publish(table.with_split(split));
+        Ok(std::mem::replace(&mut self.state, next))
+    }
+
+    /// Reads the configuration again: all of it is taken over, or nothing. Returns what the
+    /// operator should know about the change.
+    pub fn reload(&mut self, actor: &Actor) -> Result<Option<String>, ChangeError> {
+        let result = self.try_reload(actor);
+        let refused = result.as_ref().err().map(ToString::to_string);
+        if let Some(why) = &refused {
+            tracing::error!(%why, "reload refused");
+            // The refusal is told to whoever asked; a full disk does not make it a success.
+            let _ = self.journal.write("reload", actor, json!({ "accepted": false, "why": why }));
+        }
+        self.last_reload = Reload { at: SystemTime::now(), refused };
+        result
+    }
+
+    fn try_reload(&mut self, actor: &Actor) -> Result<Option<String>, ChangeError> {
+        let table = self.live.load();
+        let old = &table.config;
+        let new = config::load(old.file.as_deref(), old.profile.as_deref(), &self.environment)?;
+        let fixed = old.restart_only_changes(&new);
+        if !fixed.is_empty() {
+            return Err(ChangeError::NeedsRestart(fixed));
+        }
+        let state = self.state.clone().under(new.split);
+        let keys = Arc::new(keys::keyring(&new.affinity, &new.state_dir, Missing::Refuse)?);
+        let salt = Arc::new(keys::salt(&new.affinity, &new.state_dir, Missing::Refuse)?);
+        let warning = (!keys.accepts(&table.keys)).then(|| NEW_KEY.to_owned());
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
+        }
+        let dir = new.state_dir.clone();
+        let next = table.with_config(Arc::new(new), state.split, keys, salt);
+        self.journal.write(
+            "reload",
+            actor,
+            json!({
+                "accepted": true,
+                "generation": next.generation,
+                "split": state.split,
+                "warning": warning,
+            }),
+        )?;
+        if state != self.state {
+            state::write(&dir, &state)?;
+            self.state = state;
+        }
+        self.live.publish(next);
+        Ok(warning)
+    }
+}
+
+/// The state directory, for its owner only.
+fn create_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("cannot make {}: {error}", dir.display()))
+    })
+}

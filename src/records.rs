@@ -1,0 +1,9 @@
+//! What must outlive the process: who changed what, the split in force, the keys.
+//!
+//! Does not know: what a change does.
+
+pub mod journal;
+
+pub mod state;
+
+pub mod keys;
