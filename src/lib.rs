@@ -25,6 +25,7 @@
 //! | [`plane`] | the control plane, one thread |
 //! | [`admin`] | the admin socket and its client, the metrics listener |
 //! | [`telemetry`] | log output |
+//! | [`demo`] | two small servers and a stream of clients, to see it work |
 
 pub mod names;
 
@@ -55,3 +56,5 @@ pub mod plane;
 pub mod admin;
 
 pub mod telemetry;
+
+pub mod demo;
