@@ -25,7 +25,9 @@
 //! | [`plane`] | the control plane, one thread |
 //! | [`admin`] | the admin socket and its client, the metrics listener |
 //! | [`telemetry`] | log output |
+//! | [`app`] | composition: binds everything, starts both planes, stops in reverse |
 //! | [`demo`] | two small servers and a stream of clients, to see it work |
+//! | [`cli`] | the command line |
 
 pub mod names;
 
@@ -57,4 +59,8 @@ pub mod admin;
 
 pub mod telemetry;
 
+pub mod app;
+
 pub mod demo;
+
+pub mod cli;

@@ -1,0 +1,191 @@
+//! The composition root, and the only module that sees everyone: binds every socket first, starts
+//! both planes, and stops in reverse.
+//!
+//! Whatever cannot start fails in [`App::bind`], before anything is served.
+
+pub mod worker;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::socket::{AdminSocket, SocketError};
+use crate::admin::{serve, socket};
+use crate::config::{Config, Environment};
+use crate::control::{ChangeError, Control};
+use crate::drain;
+use crate::listen::accept::{BindError, bind};
+use crate::observe::collect::{Answering, Collector};
+use crate::plane::Plane;
+use crate::records::journal::Actor;
+
+use worker::{Sockets, Task};
+
+/// How often the workers' counts are brought in.
+const COLLECT_EVERY: Duration = Duration::from_secs(1);
+
+/// Why the router does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is not to be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The admin socket is not to be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// State, keys or audit log.
+    #[error(transparent)]
+    State(#[from] ChangeError),
+    /// Threads, runtimes or signals.
+    #[error("the operating system refused: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A router with all its sockets, not yet serving.
+pub struct App {
+    plane: Rc<Plane>,
+    sockets: Vec<Sockets>,
+    answering: Vec<Answering>,
+    metrics: Option<std::net::TcpListener>,
+    admin: AdminSocket,
+}
+
+impl App {
+    /// Takes every socket, file and key that the router needs.
+    ///
+    /// # Errors
+    /// When one of them is not to be had; nothing has been served then.
+    pub fn bind(config: Config, environment: Environment) -> Result<App, StartError> {
+        let mut listen = Vec::new();
+        let mut sockets: Vec<Sockets> = (0..config.workers).map(|_| Vec::new()).collect();
+        for &address in &config.listen {
+            let bound = bind(address, config.workers)?;
+            listen.push(bound[0].local_addr()?);
+            for (own, socket) in sockets.iter_mut().zip(bound) {
+                own.push(socket);
+            }
+        }
+        let metrics = config.metrics.map(|address| bind(address, 1)).transpose()?;
+        let metrics = metrics.and_then(|mut bound| bound.pop());
+        let metrics_address =
+            metrics.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let admin = socket::bind(&config.admin.socket, config.admin.mode)?;
+        let (collector, answering) = Collector::new(config.workers);
+        let control = Control::start(config, environment)?;
+        let plane = Rc::new(Plane::new(control, collector, listen, metrics_address));
+        Ok(App { plane, sockets, answering, metrics, admin })
+    }
+
+    /// The control plane.
+    pub fn plane(&self) -> Rc<Plane> {
+        Rc::clone(&self.plane)
+    }
+
+    /// Where clients connect.
+    pub fn listen(&self) -> &[SocketAddr] {
+        &self.plane.listen
+    }
+
+    /// Serves until `stop`, then lets what is in flight finish, up to `timeouts.drain` or until
+    /// `hurry`. Needs a current-thread runtime with a `LocalSet`.
+    ///
+    /// # Errors
+    /// When threads or signals are not to be had.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<(), StartError> {
+        let App { plane, sockets, answering, metrics, admin } = self;
+        let (trigger, watcher) = drain::pair();
+        let (stopped, stopping) = watch::channel(false);
+        let open = Arc::new(AtomicUsize::new(0));
+        let mut threads = Vec::new();
+        for (number, (sockets, answering)) in sockets.into_iter().zip(answering).enumerate() {
+            let task = Task {
+                live: plane.control().live(),
+                sockets,
+                answering,
+                open: Arc::clone(&open),
+                ending: watcher.clone(),
+                stopped: stopping.clone(),
+            };
+            threads.push(worker::start(number, task)?);
+        }
+        drop(watcher);
+        let admin = tokio::task::spawn_local(serve::admin(Rc::clone(&plane), admin));
+        if let Some(listener) = metrics {
+            tokio::task::spawn_local(serve::metrics(Rc::clone(&plane), listener));
+        }
+        tokio::task::spawn_local(collect(Rc::clone(&plane)));
+        tokio::task::spawn_local(reload_on_hangup(Rc::clone(&plane))?);
+        plane.set_ready(true);
+        announce(&plane);
+        stop.await;
+        plane.set_ready(false);
+        let limit = plane.table().config.timeouts.drain;
+        tracing::info!(limit = %humantime::format_duration(limit), "stopping: no new connections, finishing what is in flight");
+        tokio::select! {
+            finished = trigger.end(limit) => if !finished {
+                tracing::warn!("stopping: cut what was still open at the end of timeouts.drain");
+            },
+            () = hurry => tracing::warn!("stopping at once: cut what was still open"),
+        }
+        stopped.send_replace(true);
+        join(threads).await;
+        // Dropping the task removes the socket file.
+        admin.abort();
+        let _ = admin.await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn announce(plane: &Plane) {
+    let table = plane.table();
+    let listen: Vec<String> =
+        plane.listen.iter().map(|at| format!("http://{at}{}", table.config.path)).collect();
+    tracing::info!(
+        listen = %listen.join(", "),
+        split = %table.split,
+        admin = %table.config.admin.socket.display(),
+        metrics = plane.metrics_listen.map_or_else(|| "off".to_owned(), |at| format!("http://{at}/metrics")),
+        "tidegate {} is ready", env!("CARGO_PKG_VERSION"),
+    );
+}
+
+async fn collect(plane: Rc<Plane>) {
+    let mut every = tokio::time::interval(COLLECT_EVERY);
+    loop {
+        every.tick().await;
+        plane.collect().await;
+    }
+}
+
+/// Reloads at every SIGHUP; the result is in the log and in `status`.
+fn reload_on_hangup(plane: Rc<Plane>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            let actor = Actor::Signal { name: "SIGHUP".to_owned() };
+            if plane.reload(&actor).is_ok() {
+                tracing::info!(generation = plane.table().generation, "configuration reloaded");
+            }
+        }
+    })
+}
+
+async fn join(threads: Vec<JoinHandle<()>>) {
+    let joined = tokio::task::spawn_blocking(move || {
+        threads.into_iter().filter_map(|thread| thread.join().err()).count()
+    });
+    if let Ok(panicked @ 1..) = joined.await {
+        tracing::error!(panicked, "workers ended by a panic");
+    }
+}
