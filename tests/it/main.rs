@@ -1,0 +1,29 @@
+//! All integration tests in one binary: the real program, started as a process, between scripted
+//! or real servers and clients. Tests that need more than Rust, or minutes, are ignored by
+//! default; `tests/run` installs what they need and runs them too.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(missing_docs, unreachable_pub, reason = "nobody else reads the harness's API")]
+#![allow(clippy::print_stderr, reason = "a failed test shows what it has")]
+
+mod support;
+
+mod tidy;
+
+mod bad_input;
+
+mod limits;
+
+mod faults;
+
+mod forwarding;
+
+mod streams;
+
+mod split;
+
+mod affinity;
+
+mod admin;
+
+mod life;

@@ -1,0 +1,163 @@
+//! The real program as a process of its own, on free ports, with a state directory of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidegate::admin::client::{AskError, ask};
+
+use super::{eventually, get};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// A running router; ended when it is dropped.
+pub struct Router {
+    child: Child,
+    pub dir: TempDir,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where Prometheus scrapes.
+    pub metrics: SocketAddr,
+}
+
+impl Router {
+    /// A router in front of these servers at 100:0; `settings` is put in front of the
+    /// configuration's sections.
+    pub async fn start(primary: &[SocketAddr], secondary: &[SocketAddr], settings: &str) -> Router {
+        let dir = TempDir::new().unwrap();
+        let list = |servers: &[SocketAddr]| {
+            let urls: Vec<_> = servers.iter().map(|at| format!("\"http://{at}/mcp\"")).collect();
+            urls.join(", ")
+        };
+        let (top, sections) = settings
+            .split_once("\n[")
+            .map_or((settings, String::new()), |(top, rest)| (top, format!("[{rest}")));
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nstate_dir = \"state\"\n{top}\n\
+             [metrics]\nlisten = \"127.0.0.1:0\"\n\
+             [primary]\nendpoints = [{}]\n[secondary]\nendpoints = [{}]\n{sections}\n",
+            list(primary),
+            list(secondary),
+        );
+        std::fs::write(dir.path().join("tidegate.toml"), config).unwrap();
+        Router::spawn(dir).await
+    }
+
+    /// A router with the configuration that is in the directory.
+    pub async fn spawn(dir: TempDir) -> Router {
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let child = Command::new(PROGRAM)
+            .args(["run", "--config", "tidegate.toml", "--socket", "admin.sock"])
+            .current_dir(dir.path())
+            .env_clear()
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let none = SocketAddr::from(([0; 4], 0));
+        let mut router = Router { child, dir, address: none, metrics: none };
+        let status =
+            eventually("the router answers", || async { router.status().await.ok() }).await;
+        router.address = status["listen"][0].as_str().unwrap().parse().unwrap();
+        router.metrics = status["metrics"].as_str().unwrap().parse().unwrap();
+        router
+    }
+
+    /// Ends the process at once and starts it again with the same files.
+    pub async fn restart(mut self) -> Router {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let old = std::mem::replace(&mut self.dir, TempDir::new().unwrap());
+        Router::spawn(old).await
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// The most memory that the process has had, in KiB.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// What the process has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn ended(&mut self) -> i32 {
+        eventually("the router ends", || {
+            let code = self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1));
+            async move { code }
+        })
+        .await
+    }
+
+    /// Replaces a text in the configuration file.
+    pub fn edit(&self, from: &str, to: &str) {
+        let file = self.dir.path().join("tidegate.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    /// Runs a command of the command line against this router.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        Command::new(PROGRAM)
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("TIDEGATE_SOCKET", self.socket())
+            .output()
+            .unwrap()
+    }
+
+    pub async fn admin(&self, method: &str, path: &str, body: Value) -> Result<Value, AskError> {
+        ask(&self.socket(), method.parse().unwrap(), path, &body).await
+    }
+
+    pub async fn status(&self) -> Result<Value, AskError> {
+        self.admin("GET", "/v1/status", json!({})).await
+    }
+
+    /// Sets the split, whatever it is.
+    pub async fn split(&self, primary: u8, secondary: u8) {
+        let revision = self.status().await.unwrap()["revision"].clone();
+        let wanted =
+            json!({ "primary": primary, "secondary": secondary, "expected_revision": revision });
+        self.admin("PUT", "/v1/split", wanted).await.unwrap();
+    }
+
+    /// The sum of the samples of a metric whose line has all these texts.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = get(self.metrics, "/metrics", &[]).await.text();
+        text.lines()
+            .filter(|line| {
+                line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} "))
+            })
+            .filter(|line| labels.iter().all(|label| line.contains(label)))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        // One that has ended already cannot be ended again.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the router's log\n{}", self.log());
+        }
+    }
+}
