@@ -27,3 +27,9 @@ mod affinity;
 mod admin;
 
 mod life;
+
+mod real;
+
+mod rust_sdk;
+
+mod conformance;

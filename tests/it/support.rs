@@ -4,6 +4,8 @@ pub mod client;
 
 pub mod process;
 
+pub mod real;
+
 pub mod router;
 
 pub mod server;
