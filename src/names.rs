@@ -4,6 +4,7 @@
 //! Does not know: configuration files, HTTP, metrics.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,12 @@ impl EndpointUrl {
     /// The host without brackets, to be resolved or parsed as an address.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether it is on the router's own machine.
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|it| it.is_loopback())
     }
 
     /// The TCP port.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::drain::Watcher;
-use crate::listen::accept::{Place, accept};
+use crate::listen::accept::{Slot, accept};
 use crate::listen::serve::{Bounds, serve};
 use crate::observe::collect::Answering;
 use crate::observe::tally::Tally;
@@ -95,7 +95,7 @@ async fn run(task: Task) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Serves a connection if there is a place for it.
+/// Serves a connection if there is a slot for it.
 fn connect(
     worker: &Worker,
     open: &Arc<AtomicUsize>,
@@ -104,7 +104,7 @@ fn connect(
     peer: SocketAddr,
 ) {
     let limits = &worker.live.load().config;
-    let Some(place) = Place::take(open, limits.limits.connections) else {
+    let Some(slot) = Slot::take(open, limits.limits.connections) else {
         worker.tally.borrow_mut().shed += 1;
         return;
     };
@@ -121,7 +121,7 @@ fn connect(
             async move { Ok::<_, Infallible>(answered.await) }
         });
         serve(stream, service, bounds, ending).await;
-        drop(place);
+        drop(slot);
     });
 }
 

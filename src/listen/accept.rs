@@ -60,14 +60,15 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<StdListener>, Bin
     }
     for _ in 0..workers {
         let socket = socket(address, true).map_err(|error| fail(address, error))?;
-        address = socket.local_addr().map_err(|error| fail(address, error))?;
+        let bound = socket.local_addr().map_err(|error| fail(address, error))?;
+        address = bound.as_socket().unwrap_or(address);
         socket.listen(BACKLOG).map_err(|error| fail(address, error))?;
         sockets.push(socket.into());
     }
     Ok(sockets)
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<BoundSocket> {
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections that an earlier run left in TIME_WAIT do not keep the port.
     socket.set_reuse_address(true)?;
@@ -78,41 +79,22 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<BoundSocket> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    Ok(BoundSocket(socket))
+    Ok(socket)
 }
 
-/// A socket that has its address.
-struct BoundSocket(Socket);
-
-impl BoundSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
-    }
-
-    fn listen(&self, backlog: i32) -> io::Result<()> {
-        self.0.listen(backlog)
-    }
-}
-
-impl From<BoundSocket> for StdListener {
-    fn from(socket: BoundSocket) -> StdListener {
-        socket.0.into()
-    }
-}
-
-/// A place among the connections that may be open, over all workers.
+/// One of the connections that may be open, over all workers.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct Slot(Arc<AtomicUsize>);
 
-impl Place {
-    /// Takes a place, if one is free.
-    pub fn take(open: &Arc<AtomicUsize>, limit: usize) -> Option<Place> {
-        let place = Place(Arc::clone(open));
-        (open.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
+impl Slot {
+    /// Takes a slot, if one is free.
+    pub fn take(open: &Arc<AtomicUsize>, limit: usize) -> Option<Slot> {
+        let slot = Slot(Arc::clone(open));
+        (open.fetch_add(1, Ordering::Relaxed) < limit).then_some(slot)
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -53,6 +53,13 @@ impl Report {
         self.tally.borrow_mut().exchange(Labels { arm, method, outcome, status });
     }
 
+    /// Leaves the report to whoever sees the exchange to its end.
+    #[must_use]
+    pub fn hand_over(&mut self) -> Report {
+        let made = std::mem::replace(&mut self.made, true);
+        Report { tally: Rc::clone(&self.tally), arm: self.arm, method: self.method, made }
+    }
+
     /// Not to be counted at all: a browser's preflight.
     pub fn waive(&mut self) {
         self.made = true;

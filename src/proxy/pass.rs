@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::mcp::Kind;
 use crate::mcp::header::SESSION_ID;
-use crate::observe::tap::{OpenStream, Report, Tap};
+use crate::observe::tap::{OpenStream, Tap};
 use crate::route::{Endpoint, RoutingTable};
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::rewrite;
@@ -41,7 +41,7 @@ pub fn answer(
     }
     let origin = config.public_origin.clone().or_else(|| inbound.client.origin());
     let origin = origin.unwrap_or_default();
-    rewrite::response(&mut head, endpoint, &origin, config);
+    rewrite::response(&mut head, endpoint, &origin, inbound.head.uri.path(), config);
     let is_stream = is_event_stream(&head.headers);
     let body = if is_stream {
         let uri = message_uri(table, inbound, endpoint, origin);
@@ -57,10 +57,7 @@ pub fn answer(
         Events::not_a_stream(body)
     };
     let open = is_stream.then(|| OpenStream::new(&worker.tally, endpoint.arm));
-    let done = Report::new(&worker.tally, inbound.call.method);
-    let report = std::mem::replace(&mut inbound.report, done);
-    inbound.report.waive();
-    let body = Tap::new(body, report, head.status, inbound.is_endless(), open);
+    let body = Tap::new(body, inbound.report.hand_over(), head.status, inbound.is_endless(), open);
     Ok(Response::from_parts(head, ReplyBody::Passed(body)))
 }
 

@@ -107,14 +107,21 @@ fn target(
     own.parse().unwrap_or_else(|_| PathAndQuery::from_static("/"))
 }
 
-/// Changes a server's head into the client's. The session id is the caller's to tag.
-pub fn response(parts: &mut response::Parts, endpoint: &Endpoint, origin: &str, config: &Config) {
+/// Changes a server's head into the client's; `asked` is the path that the client asked for. The
+/// session id is the caller's to tag.
+pub fn response(
+    parts: &mut response::Parts,
+    endpoint: &Endpoint,
+    origin: &str,
+    asked: &str,
+    config: &Config,
+) {
     if has_other_framing(&parts.headers) {
         parts.headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(&mut parts.headers);
     if let Some(location) = parts.headers.get(LOCATION).and_then(|value| value.to_str().ok())
-        && let Some(public) = public_uri(location, endpoint, origin, config)
+        && let Some(public) = public_uri(location, endpoint, origin, asked, config)
         && let Ok(value) = HeaderValue::from_str(&public)
     {
         parts.headers.insert(LOCATION, value);
@@ -127,11 +134,20 @@ fn public_uri(
     location: &str,
     endpoint: &Endpoint,
     origin: &str,
+    asked: &str,
     config: &Config,
 ) -> Option<String> {
     let uri: Uri = location.parse().ok()?;
     let origin = match uri.authority() {
-        Some(named) if is_own(named, endpoint, origin) => origin,
+        Some(named) if is_public(named, origin) => origin,
+        // On loopback the same address is another one to the client: an OAuth callback there is
+        // the client's own, and the code in it nobody else's.
+        Some(named)
+            if is_own(named, endpoint)
+                && (!endpoint.url.is_loopback() || leads_back(uri.path(), asked, endpoint)) =>
+        {
+            origin
+        }
         // A path alone is the server's own; the client knows it by ours.
         None if location.starts_with('/') => "",
         _ => return None,
@@ -145,13 +161,22 @@ fn public_uri(
     Some(format!("{origin}{path}{query}{fragment}"))
 }
 
+/// Whether an authority is ours: a server that trusts `Host` names it, but with its own scheme.
+fn is_public(named: &Authority, origin: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, public)| public == named.as_str())
+}
+
 /// Whether a server that names this authority means itself.
-fn is_own(named: &Authority, endpoint: &Endpoint, origin: &str) -> bool {
+fn is_own(named: &Authority, endpoint: &Endpoint) -> bool {
     let is_default = named.port().is_none() && endpoint.url.port() == 80;
     named.as_str() == endpoint.url.authority()
         || (is_default && named.host() == endpoint.url.host())
-        // A server that trusts `Host` names the public authority, but with its own scheme.
-        || origin.split_once("://").is_some_and(|(_, public)| public == named.as_str())
+}
+
+/// Whether a path is the MCP endpoint's or the one asked for, but for a slash at its end.
+fn leads_back(path: &str, asked: &str, endpoint: &Endpoint) -> bool {
+    let bare = |path: &str| path.trim_end_matches('/').to_owned();
+    [asked, endpoint.url.path()].into_iter().any(|known| bare(known) == bare(path))
 }
 
 /// A length beside chunks is not the answer's (RFC 9112 section 6.3), nor is one that stands twice.

@@ -25,8 +25,11 @@ async fn the_split_is_set_shown_and_recorded() {
         text(&set)
     );
     let status = text(&router.cli(&["status"]));
+    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
     assert!(
-        status.contains("primary:90 secondary:10  revision 2, set by uid 0 gid 0 pid"),
+        status.contains(&format!(
+            "primary:90 secondary:10  revision 2, set by uid {uid} gid {gid} pid"
+        )),
         "{status}"
     );
     let audit = std::fs::read_to_string(router.dir.path().join("state/audit.jsonl")).unwrap();

@@ -31,7 +31,7 @@ fn passed(headers: &[(&str, &str)]) -> HeaderMap {
     let table = fixture::table(&[PRIMARY], &["http://10.1.1.2:3000/mcp"], 0, |_| {});
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.headers = fixture::headers(headers);
-    response(&mut parts, &table.arms.primary.endpoints[0], PUBLIC, &table.config);
+    response(&mut parts, &table.arms.primary.endpoints[0], PUBLIC, "/mcp", &table.config);
     parts.headers
 }
 
@@ -178,6 +178,28 @@ fn a_location_of_the_servers_own_becomes_public() {
         ("no uri at all", "no uri at all"),
     ] {
         assert_eq!(passed(&[("location", location)])[LOCATION], want, "{location}");
+    }
+}
+
+#[test]
+fn a_callback_of_the_client_on_loopback_stays_the_clients() {
+    let table =
+        fixture::table(&["http://127.0.0.1:3000/mcp"], &["http://127.0.0.1:3001/mcp"], 0, |_| {});
+    let endpoint = &table.arms.primary.endpoints[0];
+    for (asked, location, want) in [
+        (
+            "/authorize",
+            "http://127.0.0.1:3000/callback?code=x",
+            "http://127.0.0.1:3000/callback?code=x",
+        ),
+        ("/authorize", "http://127.0.0.1:3000/authorize/", "https://mcp.example.com/authorize/"),
+        ("/mcp", "http://127.0.0.1:3000/mcp/", "https://mcp.example.com/mcp/"),
+        ("/authorize", "http://mcp.example.com/login", "https://mcp.example.com/login"),
+    ] {
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        parts.headers = fixture::headers(&[("location", location)]);
+        response(&mut parts, endpoint, PUBLIC, asked, &table.config);
+        assert_eq!(parts.headers[LOCATION], want, "{asked} {location}");
     }
 }
 
