@@ -1,4 +1,4 @@
-//! The validated vocabulary: arms, weights, splits, endpoints.
+//! The validated vocabulary: arms, weights, splits, endpoints, outcomes.
 //!
 //! Every value here is true by construction, so no later stage checks it again.
 //! Does not know: configuration files, HTTP, metrics.
@@ -251,6 +251,96 @@ impl EndpointId {
         let mut id = [0; 6];
         id.copy_from_slice(&digest[..6]);
         EndpointId(id)
+    }
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Answered with a result, or as it should be where nothing is to be answered.
+    Ok,
+    /// Answered with a result that says `isError`, or a task that failed.
+    ToolError,
+    /// The JSON-RPC layer failed: an error that is not the client's, or no valid JSON-RPC at all.
+    RpcError,
+    /// The server refused what the client asked: HTTP 4xx, or a JSON-RPC code of that kind.
+    ClientError,
+    /// The client holds something that the other version gave it.
+    Skew,
+    /// The server answered 5xx, or a status that cannot be.
+    HttpError,
+    /// No connection, or it ended before the answer did.
+    Transport,
+    /// The server was silent for too long.
+    Timeout,
+    /// The client went away before the answer.
+    Cancelled,
+    /// We refused it.
+    Rejected,
+    /// The server closed a kept connection in the moment when the request was sent on it.
+    Race,
+    /// Passed on without being read: compressed, or nested too deeply.
+    Unclassified,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 12] = [
+        Outcome::Ok,
+        Outcome::ToolError,
+        Outcome::RpcError,
+        Outcome::ClientError,
+        Outcome::Skew,
+        Outcome::HttpError,
+        Outcome::Transport,
+        Outcome::Timeout,
+        Outcome::Cancelled,
+        Outcome::Rejected,
+        Outcome::Race,
+        Outcome::Unclassified,
+    ];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::ToolError => "tool_error",
+            Outcome::RpcError => "rpc_error",
+            Outcome::ClientError => "client_error",
+            Outcome::Skew => "skew",
+            Outcome::HttpError => "http_error",
+            Outcome::Transport => "transport",
+            Outcome::Timeout => "timeout",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Rejected => "rejected",
+            Outcome::Race => "race",
+            Outcome::Unclassified => "unclassified",
+        }
+    }
+}
+
+/// Whose fault an outcome is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Blame {
+    /// The arm's, whatever the other one does.
+    Arm,
+    /// The arm's only if the other one does better with the same kind of callers.
+    Relative,
+    /// The change of version's: neither arm is worse for it.
+    Skew,
+    /// Nobody's.
+    Nobody,
+}
+
+impl Blame {
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Blame::Arm => "arm",
+            Blame::Relative => "relative",
+            Blame::Skew => "skew",
+            Blame::Nobody => "nobody",
+        }
     }
 }
 

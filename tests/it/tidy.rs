@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom; a new arrow is added here, in the commit that needs it. `app` sees everyone.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("names", &[]),
     ("drain", &[]),
     ("config", &["names"]),
     ("listen", &["drain"]),
-    ("mcp", &[]),
+    ("mcp", &["names"]),
     ("route", &["names", "config", "mcp"]),
     ("upstream", &["names", "config", "mcp", "route"]),
     ("observe", &["names", "mcp", "upstream"]),
     ("proxy", &["names", "config", "mcp", "route", "upstream", "observe"]),
+    ("health", &["names", "config", "mcp", "route", "upstream"]),
     ("records", &["names", "config", "route"]),
     ("control", &["names", "config", "route", "records"]),
     ("metrics", &["names", "upstream", "observe"]),
