@@ -5,6 +5,8 @@
 
 pub mod header;
 
+mod run;
+
 pub mod scan;
 
 pub mod message;

@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use url::Url;
 
-use crate::mcp::sse::{Event, Reader};
+use crate::mcp::sse::{Event, Kept, Kind, Reader};
 use crate::route::affinity::tagged_uri;
 use crate::route::{Endpoint, RoutingTable};
 
@@ -38,11 +38,11 @@ pub struct MessageUri {
 
 impl MessageUri {
     /// The event that takes the place of the server's first, if that one names a URI of its own.
-    fn rewritten(&self, event: &Event) -> Option<String> {
-        if event.kind != b"endpoint" || event.data.is_empty() || event.cut {
+    fn rewritten(&self, event: Event, data: &Kept) -> Option<String> {
+        if event.kind != Kind::Endpoint || !event.has_data {
             return None;
         }
-        let own = self.public(str::from_utf8(&event.data).ok()?.trim())?;
+        let own = self.public(str::from_utf8(data.whole()?).ok()?.trim())?;
         Some(format!("event: endpoint\ndata: {own}\n\n"))
     }
 
@@ -69,7 +69,17 @@ pub struct Events<B> {
     /// `None`: not an event stream, passed on unseen.
     reader: Option<Reader>,
     keep_alive: Option<(Duration, Pin<Box<Sleep>>)>,
-    first: Option<(MessageUri, BytesMut)>,
+    first: Option<First>,
+}
+
+/// The first event of a legacy stream, until it is whole.
+#[derive(Debug)]
+struct First {
+    uri: MessageUri,
+    /// As the server wrote it.
+    held: BytesMut,
+    /// Its data.
+    data: Kept,
 }
 
 impl<B> Events<B> {
@@ -82,58 +92,53 @@ impl<B> Events<B> {
     /// first event may name the message URI of a legacy session.
     pub fn stream(inner: B, keep_alive: Option<Duration>, uri: Option<MessageUri>) -> Events<B> {
         let keep_alive = keep_alive.map(|after| (after, Box::pin(tokio::time::sleep(after))));
-        let reader = Reader::new(if uri.is_some() { HELD_MAX } else { 0 });
-        Events {
-            inner,
-            reader: Some(reader),
-            keep_alive,
-            first: uri.map(|uri| (uri, BytesMut::new())),
-        }
+        let first = uri.map(|uri| First { uri, held: BytesMut::new(), data: Kept::new(HELD_MAX) });
+        Events { inner, reader: Some(Reader::default()), keep_alive, first }
     }
 
     /// Reads a piece and returns what goes out for it.
     fn pass(&mut self, data: Bytes) -> Bytes {
         let Some(reader) = self.reader.as_mut() else { return data };
-        let Some((uri, mut held)) = self.first.take() else {
+        let Some(mut first) = self.first.take() else {
             read_on(reader, &data);
             return data;
         };
         let (mut out, mut rest) = (BytesMut::new(), &data[..]);
         for line in data.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
-            let (_, event) = reader.next(line);
-            held.extend_from_slice(line);
+            let (_, event) = reader.next(line, &mut first.data);
+            first.held.extend_from_slice(line);
             rest = &rest[line.len()..];
             if let Some(event) = event {
                 read_on(reader, rest);
-                match uri.rewritten(&event) {
+                match first.uri.rewritten(event, &first.data) {
                     Some(own) => out.extend_from_slice(own.as_bytes()),
-                    None => out.extend_from_slice(&held),
+                    None => out.extend_from_slice(&first.held),
                 }
                 out.extend_from_slice(rest);
                 return out.freeze();
             }
             if (line.ends_with(b"\n") || line.ends_with(b"\r")) && reader.at_boundary() {
                 // A comment is no event, so there is nothing to wait for.
-                out.extend_from_slice(&held);
-                held.clear();
+                out.extend_from_slice(&first.held);
+                first.held.clear();
             }
         }
-        if held.len() < HELD_MAX {
-            self.first = Some((uri, held));
+        if first.held.len() < HELD_MAX {
+            self.first = Some(first);
         } else {
-            out.extend_from_slice(&held);
+            out.extend_from_slice(&first.held);
         }
         out.freeze()
     }
 
     /// What is still held when the stream ends in the middle of its first event.
     fn left_over(&mut self) -> Option<Bytes> {
-        let (_, held) = self.first.take()?;
+        let held = self.first.take()?.held;
         (!held.is_empty()).then(|| held.freeze())
     }
 
     fn holds_nothing(&self) -> bool {
-        self.first.as_ref().is_none_or(|(_, held)| held.is_empty())
+        self.first.as_ref().is_none_or(|first| first.held.is_empty())
     }
 
     fn poll_comment(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
@@ -150,7 +155,7 @@ impl<B> Events<B> {
 }
 
 fn read_on(reader: &mut Reader, mut data: &[u8]) {
-    while let (used, Some(_)) = reader.next(data) {
+    while let (used, Some(_)) = reader.next(data, &mut ()) {
         data = &data[used..];
     }
 }
