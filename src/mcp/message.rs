@@ -67,7 +67,7 @@ impl Reader {
     /// The body has ended.
     pub fn finish(&mut self) -> Progress {
         match self.scanner.finish(&mut self.envelope) {
-            Progress::Complete => self.progress(),
+            Progress::Complete | Progress::TooDeep => self.progress(),
             other => other,
         }
     }
@@ -77,6 +77,8 @@ impl Reader {
         let envelope = &self.envelope;
         match self.scanner.progress() {
             _ if envelope.broken => Progress::Invalid,
+            // What we cannot follow could be anything, so it is not sent on.
+            Progress::TooDeep => Progress::Invalid,
             Progress::Complete if envelope.array.is_none() && !envelope.object => Progress::Invalid,
             Progress::Complete if envelope.array == Some(0) => Progress::Invalid,
             Progress::Complete if self.shape() == Shape::Unknown => Progress::Invalid,

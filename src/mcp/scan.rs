@@ -3,7 +3,10 @@
 //! A body is looked at while it passes and never kept: the scanner holds a bit per open bracket
 //! and, near the top of the document only, the bytes of the token it is in. It checks the
 //! structure and the UTF-8, so that what it calls complete is JSON for any parser; numbers are
-//! checked only for their alphabet. Does not know: JSON-RPC, what a key means.
+//! checked only for their alphabet. Strings, which are nearly all of a large body, are passed over
+//! in runs and not byte by byte. Does not know: JSON-RPC, what a key means.
+
+use super::run;
 
 /// Brackets that may be open at once. Parsers of servers give up at 100 to 1,000.
 const DEPTH_MAX: usize = 256;
@@ -66,6 +69,8 @@ enum State {
     Done,
     /// Not JSON.
     Invalid,
+    /// More brackets than we follow.
+    TooDeep,
 }
 
 /// How far a document has come.
@@ -77,6 +82,8 @@ pub enum Progress {
     Complete,
     /// No JSON, whatever comes.
     Invalid,
+    /// Nested deeper than we follow: whether it is JSON will not be known.
+    TooDeep,
 }
 
 /// The scanner; feed it pieces of any size.
@@ -108,13 +115,28 @@ impl Default for Scanner {
 
 impl Scanner {
     /// Looks at the next bytes.
-    pub fn feed(&mut self, bytes: &[u8], visit: &mut impl Visit) {
-        for &byte in bytes {
-            if self.state == State::Invalid {
-                return;
+    pub fn feed(&mut self, mut bytes: &[u8], visit: &mut impl Visit) {
+        while let [byte, ..] = bytes {
+            let passed = match self.state {
+                State::Invalid | State::TooDeep => return,
+                State::Str { escape: 0, .. } if self.utf8.left == 0 => self.plain_text(bytes),
+                _ => 0,
+            };
+            if passed == 0 {
+                self.step(*byte, visit);
             }
-            self.step(byte, visit);
+            bytes = &bytes[passed.max(1)..];
         }
+    }
+
+    /// Begins another document, in the same memory.
+    pub fn restart(&mut self) {
+        *self = Scanner { token: std::mem::take(&mut self.token), ..Scanner::default() };
+    }
+
+    /// Whether nothing but white space has come.
+    pub fn is_blank(&self) -> bool {
+        self.depth == 0 && self.state == State::Value { or_end: false }
     }
 
     /// The document's end: a top-level number is over only now.
@@ -133,6 +155,7 @@ impl Scanner {
         match self.state {
             State::Done => Progress::Complete,
             State::Invalid => Progress::Invalid,
+            State::TooDeep => Progress::TooDeep,
             _ => Progress::Incomplete,
         }
     }
@@ -140,7 +163,7 @@ impl Scanner {
     fn step(&mut self, byte: u8, visit: &mut impl Visit) {
         match self.state {
             State::Str { key, escape } => self.in_string(byte, key, escape, visit),
-            State::Number if is_number_byte(byte) => self.keep(byte),
+            State::Number if is_number_byte(byte) => self.keep(&[byte]),
             State::Number => {
                 self.end_scalar(visit);
                 self.step(byte, visit);
@@ -160,7 +183,9 @@ impl Scanner {
                 (b'}', true) | (b']', false) => self.close(visit),
                 _ => self.state = State::Invalid,
             },
-            State::Colon | State::Done | State::Invalid => self.state = State::Invalid,
+            State::Colon | State::Done | State::Invalid | State::TooDeep => {
+                self.state = State::Invalid;
+            }
         }
     }
 
@@ -178,12 +203,24 @@ impl Scanner {
         }
     }
 
+    /// Passes over text of a string up to what has to be looked at: its end, an escape, a control
+    /// byte, or what is not UTF-8 or not yet. Returns the number of bytes.
+    fn plain_text(&mut self, bytes: &[u8]) -> usize {
+        let length = run::length(bytes, |byte| byte == b'"' || byte == b'\\' || byte < 0x20);
+        let text = match str::from_utf8(&bytes[..length]) {
+            Ok(text) => text.as_bytes(),
+            Err(error) => &bytes[..error.valid_up_to()],
+        };
+        self.keep(text);
+        text.len()
+    }
+
     fn in_string(&mut self, byte: u8, key: bool, escape: u8, visit: &mut impl Visit) {
         if byte < 0x20 || !self.utf8.accepts(byte) {
             self.state = State::Invalid;
             return;
         }
-        self.keep(byte);
+        self.keep(&[byte]);
         let escape = match (escape, byte) {
             (0, b'"') => return self.end_string(key, visit),
             (0, b'\\') => 255,
@@ -201,11 +238,11 @@ impl Scanner {
     fn in_literal(&mut self, byte: u8, rest: &'static [u8], visit: &mut impl Visit) {
         match rest {
             [next] if *next == byte => {
-                self.keep(byte);
+                self.keep(&[byte]);
                 self.end_scalar(visit);
             }
             [next, rest @ ..] if *next == byte => {
-                self.keep(byte);
+                self.keep(&[byte]);
                 self.state = State::Literal(rest);
             }
             _ => self.state = State::Invalid,
@@ -217,19 +254,19 @@ impl Scanner {
         self.too_long = false;
         self.keeping = visit.wants(self.depth);
         self.state = state;
-        self.keep(byte);
+        self.keep(&[byte]);
     }
 
-    fn keep(&mut self, byte: u8) {
+    fn keep(&mut self, bytes: &[u8]) {
         if !self.keeping {
             return;
         }
-        if self.token.len() == TOKEN_MAX {
+        if bytes.len() > TOKEN_MAX - self.token.len() {
             self.keeping = false;
             self.too_long = true;
             return;
         }
-        self.token.push(byte);
+        self.token.extend_from_slice(bytes);
     }
 
     fn end_string(&mut self, key: bool, visit: &mut impl Visit) {
@@ -259,7 +296,7 @@ impl Scanner {
 
     fn open(&mut self, bracket: Bracket, visit: &mut impl Visit) {
         if self.depth == DEPTH_MAX {
-            self.state = State::Invalid;
+            self.state = State::TooDeep;
             return;
         }
         visit.open(self.depth, bracket);

@@ -71,6 +71,7 @@ fn what_is_no_message() {
         r#"{"method":"ping","method":"initialize"}"#,
         r#"{"id":1,"id":2,"method":"ping"}"#,
         r#"{"method":"ping""#,
+        &format!(r#"{{"method":"ping","params":{}"#, "[".repeat(300)),
     ] {
         assert_eq!(read([text.as_bytes()]).0, Progress::Invalid, "{text}");
     }

@@ -92,8 +92,10 @@ fn documents() {
 fn depth_is_bounded() {
     let deepest = [b"[".repeat(DEPTH_MAX), b"]".repeat(DEPTH_MAX)].concat();
     assert_eq!(scan([deepest.as_slice()]).0, Progress::Complete);
-    let (progress, _) = scan([b"[".repeat(DEPTH_MAX + 1).as_slice()]);
-    assert_eq!(progress, Progress::Invalid);
+    for more in ["", "]", "garbage"] {
+        let text = [b"[".repeat(DEPTH_MAX + 1).as_slice(), more.as_bytes()].concat();
+        assert_eq!(scan([text.as_slice()]).0, Progress::TooDeep, "{more}");
+    }
 }
 
 #[test]
@@ -103,6 +105,27 @@ fn long_tokens_are_not_kept() {
     assert_eq!(progress, Progress::Complete);
     assert!(notes.0.contains(&"1 key TooLong".to_owned()));
     assert!(notes.0.contains(&"1 scalar TooLong".to_owned()));
+    for (size, kept) in [(TOKEN_MAX - 2, true), (TOKEN_MAX - 1, false)] {
+        let text = format!("[\"{}\"]", "v".repeat(size));
+        let (_, notes) = scan([text.as_bytes()]);
+        assert_eq!(notes.0.contains(&"1 scalar TooLong".to_owned()), !kept, "{size}");
+    }
+}
+
+#[test]
+fn a_document_after_another_is_read_afresh() {
+    let (mut scanner, mut notes) = (Scanner::default(), Notes::default());
+    for text in ["[1, {\"a", "\"\u{1}", " garbage", "[[["] {
+        scanner.feed(text.as_bytes(), &mut notes);
+        scanner.restart();
+        assert!(scanner.is_blank());
+        assert_eq!(scanner.progress(), Progress::Incomplete);
+        scanner.feed(b" ", &mut notes);
+        assert!(scanner.is_blank());
+        scanner.feed(b" {}", &mut notes);
+        assert_eq!((scanner.is_blank(), scanner.progress()), (false, Progress::Complete));
+        scanner.restart();
+    }
 }
 
 proptest! {
@@ -110,6 +133,24 @@ proptest! {
     fn chunking_changes_nothing(text in prop_oneof![json(), any::<Vec<u8>>()], cut in any::<Vec<u8>>()) {
         let whole = scan([text.as_slice()]);
         prop_assert_eq!(scan(pieces(&text, &cut)), whole);
+    }
+
+    #[test]
+    fn runs_of_text_are_read_as_bytes_are(
+        text in "\"[a☃é😀\"\\\\u0\u{0}\u{7f}]{0,200}\"", at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        for bytes in [text.clone().into_bytes(), {
+            let mut broken = text.into_bytes();
+            let at = at.index(broken.len());
+            broken[at] = byte;
+            broken
+        }] {
+            prop_assert_eq!(scan(bytes.chunks(1)), scan([bytes.as_slice()]));
+            // A parser refuses half a surrogate pair, which is JSON all the same.
+            if serde_json::from_slice::<serde_json::Value>(&bytes).is_ok() {
+                prop_assert_eq!(scan([bytes.as_slice()]).0, Progress::Complete);
+            }
+        }
     }
 
     #[test]
