@@ -3,9 +3,8 @@
 //!
 //! Works on the bytes as they pass, so that a large body is never held back. A key that appears
 //! twice makes the message invalid: the router would go by one value and the server by the other.
-//! Does not know: parameters, HTTP.
-
-use std::borrow::Cow;
+//! Of the parameters only what statistics need is kept, up to a limit; there the last of two equal
+//! keys counts, as for most parsers. Does not know: what a tool does, HTTP.
 
 use super::method::Method;
 use super::scan::{Bracket, Progress, Scanner, Token, Visit};
@@ -13,6 +12,12 @@ use super::scan::{Bracket, Progress, Scanner, Token, Visit};
 /// Ids of a batch that are remembered to answer each with an error of ours; TypeScript's server
 /// refuses larger batches.
 const BATCH_IDS_MAX: usize = 100;
+
+/// Bytes of a name: SDKs allow tools 128 characters.
+const NAME_MAX: usize = 256;
+
+/// Bytes of a `traceparent`; version 00 of W3C Trace Context has 55.
+const TRACEPARENT_MAX: usize = 64;
 
 /// The id of a request, exactly as the client wrote it: `"1"` and `1` are different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +115,28 @@ impl Reader {
     pub fn ids(&self) -> &[RequestId] {
         if self.envelope.broken { &[] } else { &self.envelope.ids }
     }
+
+    /// `params.name` of a single message: the tool or the prompt. `None` as well where it is longer
+    /// than 256 bytes.
+    pub fn name(&self) -> Option<&str> {
+        self.envelope.params.name.as_deref()
+    }
+
+    /// Whether a single message has a `params.cursor`: it asks for a further page.
+    pub fn has_cursor(&self) -> bool {
+        self.envelope.params.has_cursor
+    }
+
+    /// Whether a single message has a `params.requestState`: it goes on with a call that a server
+    /// had answered by a question.
+    pub fn has_request_state(&self) -> bool {
+        self.envelope.params.has_request_state
+    }
+
+    /// `params._meta.traceparent` of a single message, unchecked, up to 64 bytes.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.envelope.params.traceparent.as_deref()
+    }
 }
 
 /// The keys of one message that matter.
@@ -122,13 +149,39 @@ struct Message {
     seen: u8,
 }
 
-/// A key of a message that matters.
+/// A key that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Method,
     Id,
     Result,
     Error,
+    Params,
+    Name,
+    Cursor,
+    RequestState,
+    Meta,
+    Traceparent,
+}
+
+/// The object whose keys are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Envelope,
+    /// `params`
+    Params,
+    /// `params._meta`
+    Meta,
+}
+
+/// What is kept of the parameters of a single message.
+#[derive(Debug, Default)]
+struct Params {
+    name: Option<Box<str>>,
+    has_cursor: bool,
+    has_request_state: bool,
+    traceparent: Option<Box<str>>,
 }
 
 /// Collects envelopes from the scanner's tokens.
@@ -139,16 +192,19 @@ struct Envelope {
     /// The document is an object.
     object: bool,
     now: Message,
+    place: Place,
     key: Option<Key>,
+    params: Params,
     ids: Vec<RequestId>,
     initialize_in_batch: bool,
     broken: bool,
 }
 
 impl Envelope {
-    /// Depth at which the keys of a message stand.
+    /// Depth at which the keys that are read stand.
     fn level(&self) -> usize {
-        if self.array.is_some() { 2 } else { 1 }
+        let envelope = if self.array.is_some() { 2 } else { 1 };
+        envelope + self.place as usize
     }
 
     fn end_of_message(&mut self) {
@@ -172,17 +228,21 @@ impl Visit for Envelope {
         if depth != self.level() {
             return;
         }
-        self.key = match token {
-            Token::Whole(text) => match unquoted(text).as_ref() {
-                b"method" => Some(Key::Method),
-                b"id" => Some(Key::Id),
-                b"result" => Some(Key::Result),
-                b"error" => Some(Key::Error),
-                _ => None,
-            },
-            Token::TooLong => None,
+        let name = token.text();
+        self.key = match (self.place, name.as_deref()) {
+            (Place::Envelope, Some("method")) => Some(Key::Method),
+            (Place::Envelope, Some("id")) => Some(Key::Id),
+            (Place::Envelope, Some("result")) => Some(Key::Result),
+            (Place::Envelope, Some("error")) => Some(Key::Error),
+            (Place::Envelope, Some("params")) if self.array.is_none() => Some(Key::Params),
+            (Place::Params, Some("name")) => Some(Key::Name),
+            (Place::Params, Some("cursor")) => Some(Key::Cursor),
+            (Place::Params, Some("requestState")) => Some(Key::RequestState),
+            (Place::Params, Some("_meta")) => Some(Key::Meta),
+            (Place::Meta, Some("traceparent")) => Some(Key::Traceparent),
+            _ => None,
         };
-        if let Some(key) = self.key {
+        if let Some(key @ (Key::Method | Key::Id | Key::Result | Key::Error)) = self.key {
             self.broken |= self.now.seen & (1 << key as u8) != 0;
             self.now.seen |= 1 << key as u8;
             self.now.has_answer |= matches!(key, Key::Result | Key::Error);
@@ -196,17 +256,20 @@ impl Visit for Envelope {
             return;
         }
         match self.key.take() {
-            Some(Key::Method) => match token {
-                Token::Whole(text @ [b'"', ..]) => {
-                    self.now.method = Some(Method::named(&unquoted(text)));
-                }
-                Token::Whole(_) => self.broken = true,
-                Token::TooLong => self.now.method = Some(Method::OTHER),
-            },
+            Some(Key::Method) if token.is_text() => {
+                let name = token.text();
+                let known = name.map_or(Method::OTHER, |name| Method::named(name.as_bytes()));
+                self.now.method = Some(known);
+            }
+            Some(Key::Method) => self.broken = true,
             Some(Key::Id) => {
                 self.now.has_id = true;
                 self.now.id = RequestId::of(token);
             }
+            Some(Key::Name) => self.params.name = bounded(token, NAME_MAX),
+            Some(Key::Cursor) => self.params.has_cursor = token.is_text(),
+            Some(Key::RequestState) => self.params.has_request_state = token.is_text(),
+            Some(Key::Traceparent) => self.params.traceparent = bounded(token, TRACEPARENT_MAX),
             _ => {}
         }
     }
@@ -220,9 +283,14 @@ impl Visit for Envelope {
                 self.array = self.array.map(|count| count + 1);
                 self.now = Message::default();
             }
-            (depth, _) if depth == self.level() => match self.key.take() {
-                Some(Key::Method) => self.broken = true,
-                Some(Key::Id) => self.now.has_id = true,
+            (depth, bracket) if depth == self.level() => match (self.key.take(), bracket) {
+                (Some(Key::Method), _) => self.broken = true,
+                (Some(Key::Id), _) => self.now.has_id = true,
+                (Some(Key::Params), Bracket::Object) => {
+                    self.place = Place::Params;
+                    self.params = Params::default();
+                }
+                (Some(Key::Meta), Bracket::Object) => self.place = Place::Meta,
                 _ => {}
             },
             _ => {}
@@ -230,19 +298,20 @@ impl Visit for Envelope {
     }
 
     fn close(&mut self, depth: usize) {
-        if depth + 1 == self.level() && (self.object || self.array.is_some()) {
-            self.end_of_message();
+        if depth + 1 != self.level() {
+            return;
+        }
+        match self.place {
+            Place::Meta => self.place = Place::Params,
+            Place::Params => self.place = Place::Envelope,
+            Place::Envelope => self.end_of_message(),
         }
     }
 }
 
-/// A string token without its quotes and escapes.
-fn unquoted(text: &[u8]) -> Cow<'_, [u8]> {
-    if text.contains(&b'\\') {
-        let decoded: String = serde_json::from_slice(text).unwrap_or_default();
-        return Cow::Owned(decoded.into_bytes());
-    }
-    Cow::Borrowed(text.get(1..text.len() - 1).unwrap_or_default())
+/// A text of at most this many bytes.
+fn bounded(token: Token<'_>, max: usize) -> Option<Box<str>> {
+    token.text().filter(|text| text.len() <= max).map(Into::into)
 }
 
 #[cfg(test)]

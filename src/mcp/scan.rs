@@ -6,6 +6,8 @@
 //! checked only for their alphabet. Strings, which are nearly all of a large body, are passed over
 //! in runs and not byte by byte. Does not know: JSON-RPC, what a key means.
 
+use std::borrow::Cow;
+
 use super::run;
 
 /// Brackets that may be open at once. Parsers of servers give up at 100 to 1,000.
@@ -36,6 +38,23 @@ pub enum Token<'a> {
     Whole(&'a [u8]),
     /// Longer than the scanner keeps.
     TooLong,
+}
+
+impl<'a> Token<'a> {
+    /// The text of a string, without quotes and escapes; `None` when it is no string, was too long,
+    /// or has half of a surrogate pair in it, which no text can hold.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        let Token::Whole(token @ [b'"', inside @ .., b'"']) = self else { return None };
+        if token.contains(&b'\\') {
+            return serde_json::from_slice(token).ok().map(Cow::Owned);
+        }
+        str::from_utf8(inside).ok().map(Cow::Borrowed)
+    }
+
+    /// Whether it is a string, or too long for anything else.
+    pub fn is_text(self) -> bool {
+        matches!(self, Token::TooLong | Token::Whole([b'"', ..]))
+    }
 }
 
 /// A kind of container.

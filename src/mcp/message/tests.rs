@@ -5,12 +5,17 @@ use proptest::prelude::*;
 use super::super::scan::tests::{json, pieces};
 use super::*;
 
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Progress, Shape, Vec<RequestId>) {
+fn reader<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Progress, Reader) {
     let mut reader = Reader::default();
     for piece in pieces {
         reader.feed(piece);
     }
-    (reader.finish(), reader.shape(), reader.ids().to_vec())
+    (reader.finish(), reader)
+}
+
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Progress, Shape, Vec<RequestId>) {
+    let (progress, reader) = reader(pieces);
+    (progress, reader.shape(), reader.ids().to_vec())
 }
 
 #[track_caller]
@@ -50,6 +55,50 @@ fn messages() {
     );
     check(r#"[{"id":1,"method":"initialize"}]"#, Shape::Batch { initialize: true }, &["1"]);
     check(r#"[{"params":{"method":"initialize"},"method":"ping"}]"#, batch, &[]);
+}
+
+/// What is kept of the parameters, in words, wherever the method stands.
+fn kept(params: &str) -> String {
+    let [before, after] = [
+        format!(r#"{{"method":"tools/call","params":{params},"id":1,"name":"top"}}"#),
+        format!(r#"{{"params":{params},"id":1,"name":"top","method":"tools/call"}}"#),
+    ]
+    .map(|text| {
+        let (progress, reader) = reader([text.as_bytes()]);
+        assert_eq!(progress, Progress::Complete, "{text}");
+        assert_eq!(reader.shape(), Shape::Request(Method::named(b"tools/call")), "{text}");
+        let mut words = vec![reader.name().unwrap_or("-"), reader.traceparent().unwrap_or("-")];
+        words.extend(reader.has_cursor().then_some("cursor"));
+        words.extend(reader.has_request_state().then_some("state"));
+        words.join(" ")
+    });
+    assert_eq!(before, after);
+    before
+}
+
+#[test]
+fn what_is_kept_of_parameters() {
+    for (params, want) in [
+        (r#"{"name":"add","arguments":{"name":"x","cursor":"y"}}"#, "add -"),
+        (r#"{"a":{"_meta":{"traceparent":"x"}},"n\u0061me":"\u00e9\/"}"#, "é/ -"),
+        (r#"{"cursor":"","requestState":"v1.x"}"#, "- - cursor state"),
+        (r#"{"cursor":null,"requestState":null,"name":7}"#, "- -"),
+        (r#"{"_meta":{"traceparent":"00-0a-b7-01","name":"x"},"name":"a"}"#, "a 00-0a-b7-01"),
+        (r#"{"name":"\ud800"}"#, "- -"),
+        (r#"[{"name":"a"}]"#, "- -"),
+        (r#"{"_meta":[{"traceparent":"x"}],"name":"a"}"#, "a -"),
+        (r#"{"name":"a","name":"b"}"#, "b -"),
+        (r#"{"name":"a"},"params":{}"#, "- -"),
+    ] {
+        assert_eq!(kept(params), want, "{params}");
+    }
+    let [most, more] = [256, 257].map(|length| "n".repeat(length));
+    assert_eq!(kept(&format!(r#"{{"name":"{most}"}}"#)), format!("{most} -"));
+    assert_eq!(kept(&format!(r#"{{"name":"{more}","_meta":{{"traceparent":"{more}"}}}}"#)), "- -");
+    assert_eq!(kept(&format!(r#"{{"cursor":"{}"}}"#, "c".repeat(5000))), "- - cursor");
+    let batch = br#"[{"method":"tools/call","id":1,"params":{"name":"a","cursor":"c"}}]"#;
+    let (_, reader) = reader([batch.as_slice()]);
+    assert_eq!((reader.name(), reader.has_cursor()), (None, false));
 }
 
 #[test]
@@ -97,7 +146,11 @@ fn ids_of_a_batch_are_bounded() {
 proptest! {
     #[test]
     fn chunking_changes_nothing(text in prop_oneof![json(), any::<Vec<u8>>()], cut in any::<Vec<u8>>()) {
-        let whole = read([text.as_slice()]);
-        prop_assert_eq!(read(pieces(&text, &cut)), whole);
+        let facts = |pieces| {
+            let (progress, reader) = reader(pieces);
+            let name = reader.name().map(str::to_owned);
+            (progress, reader.shape(), reader.ids().to_vec(), name, reader.has_cursor())
+        };
+        prop_assert_eq!(facts(pieces(&text, &cut)), facts(vec![text.as_slice()]));
     }
 }

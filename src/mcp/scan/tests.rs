@@ -177,8 +177,12 @@ pub(in crate::mcp) fn json() -> impl Strategy<Value = Vec<u8>> {
     leaf.prop_recursive(4, 32, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
-            prop::collection::btree_map("method|id|params|.{0,6}", inner, 0..5)
-                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(
+                "method|id|params|name|cursor|result|error|code|.{0,6}",
+                inner,
+                0..5
+            )
+            .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
         ]
     })
     .prop_map(|value| value.to_string().into_bytes())
