@@ -17,6 +17,8 @@ pub mod classify;
 
 pub mod sse;
 
+pub mod answer;
+
 pub use classify::{Call, Kind};
 pub use header::Era;
 pub use method::Method;

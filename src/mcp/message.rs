@@ -29,8 +29,21 @@ impl RequestId {
         &self.0
     }
 
+    /// Whether both are the same value: a server may write an id in another way than it read it.
+    /// Numbers are compared as doubles, which is what they are in JavaScript.
+    pub fn matches(&self, other: &RequestId) -> bool {
+        use serde_json::Value::{Number, String};
+        let value = |id: &RequestId| serde_json::from_str(&id.0);
+        self == other
+            || match (value(self), value(other)) {
+                (Ok(String(one)), Ok(String(other))) => one == other,
+                (Ok(Number(one)), Ok(Number(other))) => one.as_f64() == other.as_f64(),
+                _ => false,
+            }
+    }
+
     /// Takes a token that may be an id: a string or a number.
-    fn of(token: Token<'_>) -> Option<RequestId> {
+    pub(super) fn of(token: Token<'_>) -> Option<RequestId> {
         let Token::Whole(bytes) = token else { return None };
         let fits = matches!(bytes.first(), Some(b'"' | b'-' | b'0'..=b'9'));
         let value = serde_json::from_slice::<serde_json::Value>(bytes);
