@@ -19,6 +19,8 @@ pub mod sse;
 
 pub mod answer;
 
+pub mod outcome;
+
 pub use classify::{Call, Kind};
 pub use header::Era;
 pub use method::Method;

@@ -61,6 +61,9 @@ impl Method {
     /// Asks a modern server what it speaks.
     pub const DISCOVER: Method = Method("server/discover");
 
+    /// Opens a stream of what changes at a modern server.
+    pub const LISTEN: Method = Method("subscriptions/listen");
+
     /// The method of this name.
     pub fn named(name: &[u8]) -> Method {
         KNOWN.into_iter().find(|known| known.as_bytes() == name).map_or(Method::OTHER, Method)
@@ -74,6 +77,11 @@ impl Method {
     /// Whether it never wants an answer.
     pub fn is_notification(self) -> bool {
         self.0.starts_with("notifications/")
+    }
+
+    /// Whether its result comes in pages, each asked for by a cursor from the one before.
+    pub fn is_list(self) -> bool {
+        self.0.ends_with("/list")
     }
 
     /// Whether doing it twice is the same as doing it once, by the protocol and not by a server's
@@ -112,6 +120,7 @@ mod tests {
     fn names_are_a_closed_set() {
         assert_eq!(Method::named(b"initialize"), Method::INITIALIZE);
         assert_eq!(Method::named(b"server/discover"), Method::DISCOVER);
+        assert_eq!(Method::named(b"subscriptions/listen"), Method::LISTEN);
         assert_eq!(Method::named(b"tools/call\n"), Method::OTHER);
         assert_eq!(Method::named(b"_batch"), Method::OTHER);
     }
