@@ -82,8 +82,8 @@ enum State {
     Str { key: bool, escape: u8 },
     /// In a number.
     Number,
-    /// In `true`, `false` or `null`: what is left of it.
-    Literal(&'static [u8]),
+    /// In `true`, `false` or `null`.
+    Literal,
     /// After the document: white space only.
     Done,
     /// Not JSON.
@@ -112,6 +112,8 @@ pub struct Scanner {
     /// One bit per open bracket: set for an object.
     stack: [u64; DEPTH_MAX / 64],
     depth: usize,
+    /// What is left of a literal.
+    literal: &'static [u8],
     utf8: Utf8,
     token: Vec<u8>,
     keeping: bool,
@@ -124,6 +126,7 @@ impl Default for Scanner {
             state: State::Value { or_end: false },
             stack: [0; DEPTH_MAX / 64],
             depth: 0,
+            literal: &[],
             utf8: Utf8::default(),
             token: Vec::new(),
             keeping: false,
@@ -187,7 +190,7 @@ impl Scanner {
                 self.end_scalar(visit);
                 self.step(byte, visit);
             }
-            State::Literal(rest) => self.in_literal(byte, rest, visit),
+            State::Literal => self.in_literal(byte, visit),
             _ if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') => {}
             State::Value { or_end } => self.at_value(byte, or_end, visit),
             State::Key { or_end } => match byte {
@@ -214,9 +217,9 @@ impl Scanner {
             b'[' => self.open(Bracket::Array, visit),
             b']' if or_end => self.close(visit),
             b'"' => self.begin(byte, State::Str { key: false, escape: 0 }, visit),
-            b't' => self.begin(byte, State::Literal(b"rue"), visit),
-            b'f' => self.begin(byte, State::Literal(b"alse"), visit),
-            b'n' => self.begin(byte, State::Literal(b"ull"), visit),
+            b't' => self.begin_literal(byte, b"rue", visit),
+            b'f' => self.begin_literal(byte, b"alse", visit),
+            b'n' => self.begin_literal(byte, b"ull", visit),
             b'-' | b'0'..=b'9' => self.begin(byte, State::Number, visit),
             _ => self.state = State::Invalid,
         }
@@ -225,13 +228,14 @@ impl Scanner {
     /// Passes over text of a string up to what has to be looked at: its end, an escape, a control
     /// byte, or what is not UTF-8 or not yet. Returns the number of bytes.
     fn plain_text(&mut self, bytes: &[u8]) -> usize {
-        let length = run::length(bytes, |byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-        let text = match str::from_utf8(&bytes[..length]) {
-            Ok(text) => text.as_bytes(),
-            Err(error) => &bytes[..error.valid_up_to()],
+        // Control bytes and what is not ASCII are the signed bytes below the space.
+        let ascii = run::length(bytes, *b"\"\\", |byte| byte.cast_signed() < 0x20);
+        let length = match bytes[ascii..] {
+            [byte, ..] if byte >= 0x80 => ascii + well_formed(&bytes[ascii..]),
+            _ => ascii,
         };
-        self.keep(text);
-        text.len()
+        self.keep(&bytes[..length]);
+        length
     }
 
     fn in_string(&mut self, byte: u8, key: bool, escape: u8, visit: &mut impl Visit) {
@@ -254,17 +258,21 @@ impl Scanner {
         self.state = State::Str { key, escape };
     }
 
-    fn in_literal(&mut self, byte: u8, rest: &'static [u8], visit: &mut impl Visit) {
-        match rest {
-            [next] if *next == byte => {
-                self.keep(&[byte]);
-                self.end_scalar(visit);
-            }
-            [next, rest @ ..] if *next == byte => {
-                self.keep(&[byte]);
-                self.state = State::Literal(rest);
-            }
-            _ => self.state = State::Invalid,
+    fn begin_literal(&mut self, byte: u8, rest: &'static [u8], visit: &mut impl Visit) {
+        self.literal = rest;
+        self.begin(byte, State::Literal, visit);
+    }
+
+    fn in_literal(&mut self, byte: u8, visit: &mut impl Visit) {
+        let Some((next, rest)) = self.literal.split_first().filter(|(next, _)| **next == byte)
+        else {
+            self.state = State::Invalid;
+            return;
+        };
+        self.keep(&[*next]);
+        self.literal = rest;
+        if rest.is_empty() {
+            self.end_scalar(visit);
         }
     }
 
@@ -344,6 +352,12 @@ impl Scanner {
     fn in_object(&self) -> bool {
         self.depth > 0 && self.stack[(self.depth - 1) / 64] & (1 << ((self.depth - 1) % 64)) != 0
     }
+}
+
+/// The number of bytes of text, ASCII or not, up to what has to be looked at.
+fn well_formed(bytes: &[u8]) -> usize {
+    let length = run::length(bytes, *b"\"\\", |byte| byte < 0x20);
+    str::from_utf8(&bytes[..length]).map_or_else(|error| error.valid_up_to(), str::len)
 }
 
 fn is_number_byte(byte: u8) -> bool {

@@ -160,7 +160,7 @@ impl Reader {
                 at += 1;
                 continue;
             }
-            let length = run::length(&bytes[at..], |byte| byte == b'\r' || byte == b'\n');
+            let length = run::length(&bytes[at..], *b"\r\n", |_| false);
             self.inside_line(&bytes[at..at + length], visit);
             at += length;
             let Some(&end) = bytes.get(at) else { break };
@@ -205,7 +205,7 @@ impl Reader {
                 // A part of the mark begins a name that nobody knows.
                 Line::Mark(_) => self.line = Line::Value(Field::Other),
                 Line::Name => {
-                    let length = run::length(piece, |byte| byte == b':');
+                    let length = run::length(piece, *b":", |_| false);
                     self.word.extend(&piece[..length]);
                     piece = &piece[length..];
                     if !piece.is_empty() {
