@@ -29,6 +29,8 @@ mod check;
 
 mod affinity;
 
+mod health;
+
 mod secret;
 
 pub mod units;
@@ -75,6 +77,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds on how long things may take.
     pub timeouts: Timeouts,
+    /// How the router finds out whether an endpoint works.
+    pub health: Health,
     /// The admin socket.
     pub admin: Admin,
     /// Where Prometheus scrapes; `None` switches the listener off.
@@ -190,6 +194,70 @@ pub struct Timeouts {
     pub pool_idle: Duration,
     /// What in-flight exchanges get when the router stops. Default 30 s.
     pub drain: Duration,
+}
+
+/// How the router finds out whether an endpoint works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// From the end of one handshake to the next one. Default 5 s; `None`: none is made.
+    pub interval: Option<Duration>,
+    /// For a whole handshake. Default 5 s.
+    pub timeout: Duration,
+    /// Failures in a row after which an endpoint is down, 1 to 100. Default 3.
+    pub unhealthy_after: u32,
+    /// Successes in a row after which it is up again, 1 to 100. Default 2.
+    pub healthy_after: u32,
+    /// How long an endpoint that is up again gets less than its share. Default 30 s.
+    pub slow_start: Option<Duration>,
+    /// Transport faults in a row on real traffic that call for a handshake at once, 1 to 1000.
+    /// Default 3.
+    pub suspect_after: u32,
+    /// Which handshake is made.
+    pub protocol: Protocol,
+    /// The `Host` of a handshake where servers see the client's own.
+    pub host: Option<HeaderValue>,
+    /// The `Authorization` of a handshake: `Bearer` and the token; marked as sensitive.
+    pub token: Option<HeaderValue>,
+    /// Tools that a healthy server lists.
+    pub expected_tools: Vec<String>,
+    /// Calls that a healthy server answers.
+    pub calls: Vec<ProbeCall>,
+}
+
+/// Which handshake shows that a server works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// The newest that the server speaks.
+    #[default]
+    Auto,
+    /// `server/discover`, from 2026-07-28 on.
+    Modern,
+    /// `initialize` over Streamable HTTP.
+    Legacy,
+    /// `initialize` over the HTTP+SSE of 2024-11-05.
+    Sse,
+}
+
+/// A call that the operator declares harmless; no other tool is ever called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeCall {
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    pub arguments: serde_json::Map<String, serde_json::Value>,
+    /// What has to come.
+    pub expect: Expect,
+}
+
+/// The shape of the answer to a [`ProbeCall`]; all of it has to fit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expect {
+    /// Whether the result says `isError`.
+    pub is_error: bool,
+    /// A text content holds this.
+    pub text_contains: Option<String>,
+    /// `structuredContent` holds at least this: objects may have more keys, all else is equal.
+    pub structured: Option<serde_json::Value>,
 }
 
 /// The admin socket.

@@ -17,7 +17,7 @@ use super::unknown::nearest;
 use super::{
     Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Limits, Log, LogFormat, Timeouts,
 };
-use super::{affinity, secret, units};
+use super::{affinity, health, secret, units};
 use crate::names::{Arm, BadName, EndpointUrl, PerArm, Split};
 
 /// More addresses than this belong behind a balancer of their own.
@@ -47,6 +47,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
         affinity: affinity::affinity(root.section("affinity")),
         limits: limits(root.section("limits")),
         timeouts: timeouts(root.section("timeouts")),
+        health: health::health(root.section("health")),
         admin: admin(root.section("admin")),
         metrics: metrics(root.section("metrics"), &listen, listen_field.as_ref()),
         log: log(root.section("log")),
@@ -126,11 +127,15 @@ fn host(text: &str) -> Result<HostPolicy, BadName> {
     if let Some(word) = nearest(text, ["preserve", "upstream"].into_iter()) {
         return Err(BadName(format!("`{text}`: did you mean `{word}`?")));
     }
-    let fits = text.parse::<Authority>().is_ok_and(|authority| is_host(&authority));
-    let value = HeaderValue::from_str(text).ok().filter(|_| fits);
-    value.map(HostPolicy::Fixed).ok_or_else(|| {
+    host_value(text).map(HostPolicy::Fixed).ok_or_else(|| {
         BadName(format!("`{text}` is neither `preserve`, `upstream` nor a host such as mcp.local"))
     })
+}
+
+/// A value for the `Host` header: a host with a usable port or none.
+pub(super) fn host_value(text: &str) -> Option<HeaderValue> {
+    let fits = text.parse::<Authority>().is_ok_and(|authority| is_host(&authority));
+    HeaderValue::from_str(text).ok().filter(|_| fits)
 }
 
 /// Whether this is a host with a usable port or none, and nobody's password.

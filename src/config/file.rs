@@ -287,6 +287,40 @@ impl<'r> Field<'r> {
         fill(written, self.reader.env).map_err(|problems| problems.iter().for_each(report)).ok()
     }
 
+    /// The value as JSON, its strings filled in.
+    pub(super) fn json(&self) -> Option<serde_json::Value> {
+        use serde_json::Value as Json;
+        let under = |node: &Node| Field { path: self.path.clone(), node: node.clone(), ..*self };
+        Some(match &self.node.value {
+            Value::Text(_) => Json::String(self.text()?.value),
+            Value::Integer(number) => Json::from(*number),
+            Value::Boolean(value) => Json::Bool(*value),
+            Value::Fraction(number) => Json::from(*number),
+            Value::List(items) => {
+                Json::Array(items.iter().map(|node| under(node).json()).collect::<Option<_>>()?)
+            }
+            Value::Table(table) => Json::Object(
+                table
+                    .iter()
+                    .map(|(key, node)| Some((key.clone(), under(node).json()?)))
+                    .collect::<Option<_>>()?,
+            ),
+            Value::Other(kind) => {
+                self.problem(&format!("must be something that JSON has, not {kind}"));
+                return None;
+            }
+        })
+    }
+
+    /// Either of two words that TOML has for this.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        let Value::Boolean(value) = self.node.value else {
+            self.problem(&format!("must be true or false, not {}", self.node.value.kind()));
+            return None;
+        };
+        Some(value)
+    }
+
     /// The items of a list; a single value stands for a list of one.
     pub(super) fn items(&self) -> Vec<Field<'r>> {
         let nodes = match &self.node.value {

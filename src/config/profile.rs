@@ -32,7 +32,8 @@ fn merge(base: &mut Table, over: Table, section: &str) {
 
 /// Tables that are one value: half of one and half of another make no sense.
 fn is_one_value(path: &str) -> bool {
-    path == "split" || path.starts_with("affinity.") || path.contains(".headers.")
+    let is_secret = path.starts_with("affinity.") || path.contains(".headers.");
+    is_secret || matches!(path, "split" | "health.token")
 }
 
 /// A string after `${NAME}` was filled in. No `Debug`: what was filled in may be a secret.

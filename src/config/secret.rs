@@ -92,10 +92,24 @@ fn header_name(key: &str) -> Result<HeaderName, BadName> {
     Ok(name)
 }
 
+/// Reads a token, as the value of an `Authorization` header.
+pub(super) fn bearer(field: &Field<'_>) -> Option<HeaderValue> {
+    let token = read(field)?;
+    if token.expose().starts_with(b"Bearer ") {
+        field.problem("is the token alone: `Bearer` is put in front of it");
+        return None;
+    }
+    sensitive(field, &token, "Bearer ")
+}
+
 fn header_value(field: &Field<'_>) -> Option<HeaderValue> {
-    let secret = read(field)?;
-    let value = HeaderValue::from_bytes(secret.expose()).ok();
-    let Some(mut value) = value.filter(|value| !value.as_bytes().trim_ascii().is_empty()) else {
+    sensitive(field, &read(field)?, "")
+}
+
+fn sensitive(field: &Field<'_>, secret: &Secret, before: &str) -> Option<HeaderValue> {
+    let whole = [before.as_bytes(), secret.expose()].concat();
+    let fits = !secret.expose().trim_ascii().is_empty();
+    let Some(mut value) = HeaderValue::from_bytes(&whole).ok().filter(|_| fits) else {
         field.problem("is empty or holds a character that no header can");
         return None;
     };

@@ -32,6 +32,9 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Integer(i64),
+    Boolean(bool),
+    /// A finite one.
+    Fraction(f64),
     List(Vec<Node>),
     Table(Table),
     /// A kind that no key takes, by its name with an article.
@@ -47,6 +50,8 @@ impl Value {
         match self {
             Value::Text(_) => "a string",
             Value::Integer(_) => "an integer",
+            Value::Boolean(_) => "a boolean",
+            Value::Fraction(_) => "a fraction",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
             Value::Other(kind) => kind,
@@ -119,8 +124,11 @@ fn value(path: &str, from: &DeValue<'_>) -> Value {
     match from {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => integer(number),
-        DeValue::Float(_) => Value::Other("a fraction"),
-        DeValue::Boolean(_) => Value::Other("a boolean"),
+        DeValue::Float(number) => match number.as_str().parse() {
+            Ok(number) if f64::is_finite(number) => Value::Fraction(number),
+            _ => Value::Other("an infinite number"),
+        },
+        DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Table(from) => Value::Table(table(path, from)),
         DeValue::Array(from) => {
