@@ -130,12 +130,6 @@ impl Split {
             Arm::Secondary => self.secondary,
         }
     }
-
-    /// The arm for a point in `[0, 1)`. Growing an arm's weight only adds points to it, so a key
-    /// with a fixed point never leaves an arm whose weight grew.
-    pub fn arm_at(self, point: f64) -> Arm {
-        if point * 100.0 < f64::from(self.secondary) { Arm::Secondary } else { Arm::Primary }
-    }
 }
 
 impl fmt::Display for Split {
@@ -358,20 +352,6 @@ mod tests {
         assert_eq!(Split::new(90, 10).unwrap().weight(Arm::Secondary), 10);
         assert!(Split::new(90, 20).unwrap_err().0.contains("110"));
         assert!(Split::new(255, 101).is_err());
-    }
-
-    #[test]
-    fn raising_a_weight_only_adds_points() {
-        for step in 0..1000 {
-            let point = f64::from(step) / 1000.0;
-            let mut was = Arm::Primary;
-            for weight in 0..=100 {
-                let now = Split::new(100 - weight, weight).unwrap().arm_at(point);
-                assert!(was == Arm::Primary || now == Arm::Secondary, "{point} left at {weight}");
-                was = now;
-            }
-            assert_eq!(was, Arm::Secondary);
-        }
     }
 
     #[test]

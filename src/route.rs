@@ -4,6 +4,8 @@
 //! Everything here is a function of the table, the request's keys and a draw. Has never heard of
 //! a rollout: whoever wants other weights publishes another table.
 
+pub mod eligible;
+
 pub mod table;
 
 pub mod live;

@@ -33,7 +33,8 @@ async fn pipe(router: TcpListener, servers: PerArm<SocketAddr>, split: Rc<Cell<S
     loop {
         let (mut client, _) = router.accept().await.unwrap();
         point = (point + 0.618).fract();
-        let server = *servers.get(split.get().arm_at(point));
+        let on_secondary = point * 100.0 < f64::from(split.get().weight(Arm::Secondary));
+        let server = *servers.get(if on_secondary { Arm::Secondary } else { Arm::Primary });
         pipes.spawn(async move {
             let mut server = TcpStream::connect(server).await.unwrap();
             copy_bidirectional(&mut client, &mut server).await

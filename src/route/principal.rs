@@ -67,8 +67,9 @@ impl Salt {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use super::super::eligible::Effective;
     use super::*;
-    use crate::names::{Arm, Split};
+    use crate::names::{Arm, PerArm, Split};
 
     const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -108,7 +109,9 @@ mod tests {
             .collect();
         let on = |weight: u8| {
             let split = Split::new(100 - weight, weight).unwrap();
-            points.iter().map(|&at| split.arm_at(at) == Arm::Secondary).collect::<Vec<_>>()
+            let healthy = PerArm { primary: 1.0, secondary: 1.0 };
+            let share = Effective::new(split, &healthy, Arm::Primary);
+            points.iter().map(|&at| share.arm_at(at) == Arm::Secondary).collect::<Vec<_>>()
         };
         let (ten, fifty) = (on(10), on(50));
         let share = |arms: &[bool]| arms.iter().filter(|&&secondary| secondary).count();

@@ -7,13 +7,15 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use http::HeaderValue;
+use tokio::sync::Notify;
 
 use crate::config::{Balance, Config};
 use crate::names::{Arm, EndpointId, EndpointUrl, PerArm, Split};
 
+use super::eligible::Effective;
 use super::principal::Salt;
 use super::tag::Keyring;
 
@@ -24,6 +26,8 @@ pub struct RoutingTable {
     pub generation: u64,
     /// The weights in force.
     pub split: Split,
+    /// What the health of the endpoints leaves of them.
+    pub effective: Effective,
     /// The arm for what belongs to neither: OAuth, discovery documents, other paths.
     pub stable: Arm,
     /// The endpoints.
@@ -38,10 +42,13 @@ pub struct RoutingTable {
 }
 
 /// The endpoints of one arm.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ArmTable {
     /// At least one.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// How much of its share of new work each endpoint may get, in the same order: from 0 (none)
+    /// over less (it is coming back) to 1.
+    pub fitness: Vec<f64>,
     /// How new sessions are spread over them.
     pub balance: Balance,
     /// Counts the choices, for taking turns; goes on from table to table.
@@ -69,10 +76,14 @@ pub struct Endpoint {
     /// `host:port` for the `Host` header.
     pub authority: HeaderValue,
     in_flight: AtomicUsize,
+    /// Transport faults in a row on real traffic.
+    faults: AtomicU32,
+    suspect: Notify,
 }
 
 impl Endpoint {
-    fn new(arm: Arm, url: &EndpointUrl) -> Endpoint {
+    /// An endpoint that nothing has been sent to.
+    pub fn new(arm: Arm, url: &EndpointUrl) -> Endpoint {
         Endpoint {
             id: EndpointId::of(arm, url),
             arm,
@@ -81,7 +92,33 @@ impl Endpoint {
             authority: HeaderValue::try_from(url.authority())
                 .expect("the authority of a parsed URL is visible ASCII"),
             in_flight: AtomicUsize::new(0),
+            faults: AtomicU32::new(0),
+            suspect: Notify::new(),
         }
+    }
+
+    /// Counts a transport fault of real traffic; the `threshold`th in a row makes the endpoint
+    /// suspect.
+    pub fn note_fault(&self, threshold: u32) {
+        // Two workers at once may both find it reached: it is suspect once then.
+        if self.faults.fetch_add(1, Ordering::Relaxed) + 1 >= threshold {
+            self.faults.store(0, Ordering::Relaxed);
+            self.suspect.notify_one();
+        }
+    }
+
+    /// Notes that real traffic got through.
+    pub fn note_success(&self) {
+        // Nearly always there is nothing to forget, and no cache line to take from the others.
+        if self.faults.load(Ordering::Relaxed) != 0 {
+            self.faults.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns when the endpoint has become suspect, also when that was before the call. For one
+    /// that waits.
+    pub async fn suspected(&self) {
+        self.suspect.notified().await;
     }
 
     /// Exchanges that have begun on it and not ended, over all workers.
@@ -142,14 +179,48 @@ impl RoutingTable {
         RoutingTable::build(self.generation + 1, config, split, keys, salt, Some(self))
     }
 
+    /// The same with other fitnesses, from 0 to 1. Nobody has found fault with an endpoint that is
+    /// not among them.
+    #[must_use]
+    pub fn with_fitness(&self, fitness: &HashMap<EndpointId, f64>) -> RoutingTable {
+        let mut arms = PerArm::from_fn(|arm| self.arms.get(arm).clone());
+        for arm in Arm::ALL {
+            let arm = arms.get_mut(arm);
+            let of = |it: &Arc<Endpoint>| fitness.get(&it.id).map_or(1.0, |it| it.clamp(0.0, 1.0));
+            arm.fitness = arm.endpoints.iter().map(of).collect();
+        }
+        RoutingTable {
+            generation: self.generation + 1,
+            split: self.split,
+            effective: effective(self.split, &arms, self.stable),
+            stable: self.stable,
+            arms,
+            keys: Arc::clone(&self.keys),
+            salt: Arc::clone(&self.salt),
+            config: Arc::clone(&self.config),
+            by_id: self.by_id.clone(),
+        }
+    }
+
+    /// The fitness of each endpoint.
+    pub fn fitness(&self) -> impl Iterator<Item = (&Arc<Endpoint>, f64)> {
+        let of = |arm: Arm| {
+            let arm = self.arms.get(arm);
+            arm.endpoints.iter().zip(arm.fitness.iter().copied())
+        };
+        Arm::ALL.into_iter().flat_map(of)
+    }
+
     /// The endpoint that a tag names, if the configuration still has it.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.by_id.get(&id)
     }
 
-    /// The same endpoint of the same arm, with its counters.
-    fn kept(&self, arm: Arm, url: &EndpointUrl) -> Option<Arc<Endpoint>> {
-        self.arms.get(arm).endpoints.iter().find(|it| it.url == *url).cloned()
+    /// The same endpoint of the same arm, with its counters and its fitness.
+    fn kept(&self, arm: Arm, url: &EndpointUrl) -> Option<(Arc<Endpoint>, f64)> {
+        let arm = self.arms.get(arm);
+        let at = arm.endpoints.iter().position(|it| it.url == *url)?;
+        Some((Arc::clone(&arm.endpoints[at]), arm.fitness[at]))
     }
 
     fn build(
@@ -162,15 +233,14 @@ impl RoutingTable {
     ) -> RoutingTable {
         let arms = PerArm::from_fn(|arm| {
             let settings = config.arms.get(arm);
+            let endpoint = |url: &EndpointUrl| {
+                let kept = before.and_then(|table| table.kept(arm, url));
+                kept.unwrap_or_else(|| (Arc::new(Endpoint::new(arm, url)), 1.0))
+            };
+            let (endpoints, fitness) = settings.endpoints.iter().map(endpoint).unzip();
             ArmTable {
-                endpoints: settings
-                    .endpoints
-                    .iter()
-                    .map(|url| {
-                        let kept = before.and_then(|table| table.kept(arm, url));
-                        kept.unwrap_or_else(|| Arc::new(Endpoint::new(arm, url)))
-                    })
-                    .collect(),
+                endpoints,
+                fitness,
                 balance: settings.balance,
                 turn: before
                     .map_or_else(Arc::default, |table| Arc::clone(&table.arms.get(arm).turn)),
@@ -178,8 +248,15 @@ impl RoutingTable {
         });
         let by_id = by_id(&arms);
         let stable = Arm::Primary;
-        RoutingTable { generation, split, stable, arms, keys, salt, config, by_id }
+        let effective = effective(split, &arms, stable);
+        RoutingTable { generation, split, effective, stable, arms, keys, salt, config, by_id }
     }
+}
+
+/// What the endpoints' fitness leaves of the split.
+fn effective(split: Split, arms: &PerArm<ArmTable>, stable: Arm) -> Effective {
+    let best = |arm| arms.get(arm).fitness.iter().copied().fold(0.0, f64::max);
+    Effective::new(split, &PerArm::from_fn(best), stable)
 }
 
 /// Finds endpoints by what tags remember of them. Where the arms have been exchanged, as after a

@@ -1,8 +1,13 @@
 //! Shares, balance, and the order in which endpoints are tried.
 
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
 use super::super::affinity::{Session, UpstreamSession};
 use super::super::tests as fixture;
 use super::*;
+use crate::names::{Arm, Split};
 
 const ONE: [&str; 3] = ["http://a:1/mcp", "http://a:2/mcp", "http://a:3/mcp"];
 const TWO: [&str; 2] = ["http://b:1/mcp", "http://b:2/mcp"];
@@ -115,4 +120,139 @@ fn the_least_busy_endpoint_is_first_and_equals_take_turns() {
     }
     drop((busy, more));
     assert_eq!(own.iter().map(|it| it.in_flight()).sum::<usize>(), 0);
+}
+
+/// The same table with these fitnesses, in the order of the endpoints.
+fn fit(table: &RoutingTable, primary: &[f64], secondary: &[f64]) -> RoutingTable {
+    let all = table.fitness().map(|(endpoint, _)| endpoint.id);
+    table.with_fitness(&all.zip(primary.iter().chain(secondary).copied()).collect())
+}
+
+#[test]
+fn only_eligible_endpoints_get_new_work() {
+    for balance in [Balance::LeastRequests, Balance::RoundRobin, Balance::Random] {
+        let healthy = table(50, balance);
+        for (primary, secondary, own, tried) in [
+            // One endpoint is down: the others of its arm take over, the arm keeps its share.
+            ([0.0, 1.0, 1.0], [1.0, 1.0], 0.5, &["a:2", "a:3", "b:1", "b:2"][..]),
+            ([1.0, 1.0, 1.0], [0.0, 1.0], 0.5, &["a:1", "a:2", "a:3", "b:2"]),
+            // An arm is down: everything goes to the other.
+            ([0.0, 0.0, 0.0], [0.0, 1.0], 0.0, &["b:2"]),
+            ([0.0, 1.0, 0.0], [0.0, 0.0], 1.0, &["a:2"]),
+            // All is down: the stable arm is tried.
+            ([0.0, 0.0, 0.0], [0.0, 0.0], 1.0, &["a:1", "a:2", "a:3"]),
+        ] {
+            let table = fit(&healthy, &primary, &secondary);
+            let mut on_primary = 0;
+            for step in 0..100 {
+                let draw = f64::from(step) / 100.0;
+                for place in [Place::New, Place::Caller(draw), Place::Stable] {
+                    let mut order = order(&table, &place, draw);
+                    if matches!(place, Place::New) && order[0].starts_with('a') {
+                        on_primary += 1;
+                    }
+                    order.sort();
+                    assert_eq!(order, tried, "{balance:?} {place:?}");
+                }
+            }
+            assert!((f64::from(on_primary) / 100.0 - own).abs() < 1e-9, "{on_primary}");
+        }
+    }
+}
+
+#[test]
+fn a_session_stays_where_it_lives() {
+    let table = fit(&table(50, Balance::LeastRequests), &[0.0, 1.0, 1.0], &[1.0, 1.0]);
+    let endpoint = Arc::clone(&table.arms.primary.endpoints[0]);
+    let session = Place::Session(Session { endpoint, upstream: UpstreamSession::Unknown });
+    assert_eq!(order(&table, &session, 0.5), ["a:1"]);
+}
+
+#[test]
+fn an_endpoint_that_comes_back_gets_less() {
+    for (balance, most) in
+        [(Balance::LeastRequests, 0), (Balance::RoundRobin, 120), (Balance::Random, 60)]
+    {
+        let table = fit(&table(0, balance), &[0.1, 1.0, 1.0], &[1.0, 1.0]);
+        // Of the golden ratio's multiples, any stretch is spread evenly.
+        let mut step = 0.0_f64;
+        let mut draw = || {
+            step += 0.618_033_988_749;
+            step.fract()
+        };
+        let firsts = (0..1000)
+            .filter(|_| candidates(&table, &Place::New, &mut draw)[0].url.authority() == "a:1");
+        let firsts = firsts.count();
+        assert!(firsts <= most, "{balance:?}: {firsts}");
+    }
+    // The one that comes back is chosen when the others have ten times as much to do.
+    let table = fit(&table(0, Balance::LeastRequests), &[0.1, 1.0, 1.0], &[1.0, 1.0]);
+    let own = &table.arms.primary.endpoints;
+    let busy: Vec<_> = (0..20).map(|step| own[1 + step % 2].enter()).collect();
+    assert_eq!(order(&table, &Place::New, 0.5)[0], "a:1");
+    drop(busy);
+}
+
+#[test]
+fn fitness_outlives_other_changes_of_the_table() {
+    let before = fit(&table(50, Balance::Random), &[0.0, 0.5, 1.0], &[1.0, 0.0]);
+    let salt = Arc::clone(&before.salt);
+    let (config, keys) = (Arc::clone(&before.config), Arc::clone(&before.keys));
+    for after in [
+        before.with_split(Split::PRIMARY_ONLY),
+        before.with_config(config, before.split, keys, salt),
+    ] {
+        assert_eq!(after.arms.primary.fitness, [0.0, 0.5, 1.0]);
+        assert_eq!(after.arms.secondary.fitness, [1.0, 0.0]);
+        assert_eq!(after.generation, before.generation + 1);
+    }
+    assert_eq!(before.with_fitness(&HashMap::new()).arms.primary.fitness, [1.0; 3]);
+}
+
+#[tokio::test]
+async fn faults_in_a_row_make_an_endpoint_suspect() {
+    let table = table(0, Balance::Random);
+    let endpoint = &table.arms.primary.endpoints[0];
+    let suspected = || tokio::time::timeout(std::time::Duration::ZERO, endpoint.suspected());
+    for _ in 0..10 {
+        endpoint.note_fault(3);
+        endpoint.note_fault(3);
+        endpoint.note_success();
+    }
+    suspected().await.unwrap_err();
+    for _ in 0..3 {
+        endpoint.note_fault(3);
+    }
+    suspected().await.unwrap();
+    suspected().await.unwrap_err();
+}
+
+proptest! {
+    #[test]
+    fn a_fitter_endpoint_never_loses_a_caller(
+        fitness in prop::array::uniform5(prop_oneof![Just(0.0), Just(1.0), 0.0..1.0_f64]),
+        index in 0_usize..5,
+        more in 0.0..=1.0_f64,
+        point in 0.0..1.0_f64,
+    ) {
+        let table = table(50, Balance::LeastRequests);
+        let with = |all: [f64; 5]| fit(&table, &all[..3], &all[3..]);
+        let mut fitter = fitness;
+        fitter[index] = fitness[index].max(more);
+        let (before, after) = (with(fitness), with(fitter));
+        let own = before.fitness().nth(index).unwrap().0;
+        let first = |table: &RoutingTable| {
+            candidates(table, &Place::Caller(point), || unreachable!())[0].id
+        };
+        if fitness[index] > 0.0 && first(&before) == own.id {
+            let at_border = (point - after.effective.secondary).abs() < 1e-9;
+            prop_assert!(first(&after) == own.id || at_border);
+        }
+        // Nobody moves between two others of the same arm.
+        let (was, is) = (first(&before), first(&after));
+        let arm = |id| before.endpoint(id).unwrap().arm;
+        if was != is && arm(was) == arm(is) && !before.effective.nothing_healthy {
+            prop_assert!(was == own.id || is == own.id);
+        }
+    }
 }
