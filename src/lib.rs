@@ -19,6 +19,7 @@
 //! | [`upstream`] | the way to a server and back |
 //! | [`observe`] | what happened, counted per worker |
 //! | [`proxy`] | **read first**: one request from head to last byte |
+//! | [`health`] | what an endpoint offers, and whether it works |
 //! | [`records`] | what outlives the process: audit log, split, keys |
 //! | [`control`] | the one writer of the routing table |
 //! | [`metrics`] | every metric's name and meaning |
@@ -46,6 +47,8 @@ pub mod upstream;
 pub mod observe;
 
 pub mod proxy;
+
+pub mod health;
 
 pub mod records;
 
