@@ -2,4 +2,8 @@
 //!
 //! Does not know: the control plane, metrics, the admin socket.
 
+pub mod catalogue;
+
+pub mod diff;
+
 pub mod shown;
