@@ -1,9 +1,37 @@
-//! Health: what an endpoint offers, and how the offers of two versions differ.
+//! Whether an endpoint works, found out by the handshake that clients make.
 //!
-//! Does not know: the control plane, metrics, the admin socket.
+//! `handshake` makes one, `probe` repeats it, `state` says what a row of results means, `board`
+//! keeps what is known of every endpoint. Does not know: who acts on it; fitness is handed out as
+//! plain numbers, and real traffic is never counted here.
 
 pub mod catalogue;
 
 pub mod diff;
 
 pub mod shown;
+
+pub mod plain;
+
+pub mod verdict;
+
+pub mod subject;
+
+mod caller;
+
+mod expect;
+
+pub mod handshake;
+
+pub mod state;
+
+pub mod probe;
+
+pub mod board;
+
+pub mod hold;
+
+pub use board::Board;
+pub use handshake::Probe;
+pub use state::State;
+pub use subject::Subject;
+pub use verdict::Verdict;

@@ -19,7 +19,7 @@
 //! | [`upstream`] | the way to a server and back |
 //! | [`observe`] | what happened, counted per worker |
 //! | [`proxy`] | **read first**: one request from head to last byte |
-//! | [`health`] | what an endpoint offers, and whether it works |
+//! | [`health`] | whether an endpoint works, by the handshake that clients make |
 //! | [`records`] | what outlives the process: audit log, split, keys |
 //! | [`control`] | the one writer of the routing table |
 //! | [`metrics`] | every metric's name and meaning |

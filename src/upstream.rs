@@ -4,6 +4,8 @@
 
 pub mod request_body;
 
+pub mod connect;
+
 pub mod pool;
 
 pub mod forwarded;
@@ -13,3 +15,5 @@ pub mod rewrite;
 pub mod answer;
 
 pub mod forward;
+
+pub mod own;

@@ -21,6 +21,11 @@ pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const LEGACY_VERSIONS: [&str; 5] =
     ["2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
+/// Whether this is the name of a revision with a handshake.
+pub fn is_legacy(version: &str) -> bool {
+    LEGACY_VERSIONS.contains(&version)
+}
+
 /// How a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Era {

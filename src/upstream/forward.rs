@@ -22,7 +22,8 @@ use crate::route::Endpoint;
 use crate::route::table::InFlight;
 
 use super::answer::{AnswerBody, Lease};
-use super::pool::{ConnectError, Connection, Pool};
+use super::connect::ConnectError;
+use super::pool::{Connection, Pool};
 use super::request_body::{BodyFault, RequestBody};
 
 /// Why no endpoint answered.

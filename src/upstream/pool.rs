@@ -10,40 +10,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::names::EndpointId;
 use crate::route::Endpoint;
 
+use super::connect::{self, ConnectError};
 use super::request_body::RequestBody;
 
 /// Idle connections kept for one endpoint by one worker.
 const IDLE_MAX: usize = 128;
-/// Bytes of an answer's head; servers that we measured send less than 1 KiB.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Silence after which the kernel asks whether the server is still there.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// How long a used connection may take to come to rest before it is given up.
 const REST_MAX: Duration = Duration::from_secs(1);
-
-/// Why there is no connection: nothing was sent.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Refused, unreachable, not found.
-    #[error("cannot connect: {0}")]
-    Io(#[from] std::io::Error),
-    /// No answer in time.
-    #[error("no connection within {}", humantime::format_duration(*.0))]
-    Timeout(Duration),
-    /// The connection failed while it was set up.
-    #[error("cannot set up the connection: {0}")]
-    Setup(#[from] hyper::Error),
-}
 
 /// What a pool has done since the last collection, and what it holds now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,30 +95,12 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
         connect: Duration,
     ) -> Result<Connection, ConnectError> {
-        let opened = match tokio::time::timeout(connect, self.dial(endpoint)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(ConnectError::Timeout(connect)),
-        };
+        let opened = connect::open(endpoint, connect).await;
         self.count(|counts| match opened {
             Ok(_) => counts.opened += 1,
             Err(_) => counts.failed += 1,
         });
-        opened
-    }
-
-    async fn dial(&self, endpoint: &Endpoint) -> Result<Connection, ConnectError> {
-        let port = endpoint.url.port();
-        let stream = match endpoint.address {
-            Some(address) => TcpStream::connect((address, port)).await?,
-            None => TcpStream::connect((endpoint.url.host(), port)).await?,
-        };
-        stream.set_nodelay(true)?;
-        SockRef::from(&stream)
-            .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES_MAX)
-            .handshake(TokioIo::new(stream))
-            .await?;
+        let (sender, connection) = opened?;
         let counted = Counted::new(&self.open);
         let task = tokio::task::spawn_local(async move {
             let _counted = counted;

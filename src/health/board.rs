@@ -1,0 +1,151 @@
+//! What is known of every endpoint: one prober for each, and its latest results.
+//!
+//! Whoever owns the board brings it in line with each new routing table, waits for news, and takes
+//! fitness from it as plain numbers. Does not know: how a table is published, metrics.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::names::EndpointId;
+use crate::route::RoutingTable;
+
+use super::handshake::Probe;
+use super::probe::{self, Report};
+use super::state::State;
+use super::subject::Subject;
+
+/// Every endpoint's health. Needs a `LocalSet`, on which the probers run.
+#[derive(Debug, Default)]
+pub struct Board {
+    entries: RefCell<HashMap<EndpointId, Entry>>,
+    news: Notify,
+}
+
+/// What is known of one endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What the results so far mean.
+    pub state: State,
+    /// The latest result; none before the first.
+    pub last: Option<Rc<Probe>>,
+    /// The one before.
+    pub before: Option<Rc<Probe>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    subject: Subject,
+    view: View,
+    _prober: Prober,
+}
+
+/// Stops a prober when it is dropped.
+#[derive(Debug)]
+struct Prober(AbortHandle);
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Board {
+    /// A board without endpoints.
+    pub fn new() -> Rc<Board> {
+        Rc::default()
+    }
+
+    /// Starts and stops probers so that each endpoint of the table has one under its present
+    /// settings. What is known of an endpoint that stays is kept.
+    pub fn sync(self: &Rc<Self>, table: &RoutingTable) {
+        let mut entries = self.entries.borrow_mut();
+        let mut old = std::mem::take(&mut *entries);
+        if table.config.health.interval.is_some() {
+            for (endpoint, _) in table.fitness() {
+                let subject = Subject::new(endpoint, &table.config);
+                let entry = match old.remove(&endpoint.id) {
+                    Some(entry) if entry.is_of(&subject) => entry,
+                    Some(entry) => self.entry(subject, entry.view),
+                    None => self.entry(subject, View::default()),
+                };
+                entries.insert(endpoint.id, entry);
+            }
+        }
+        drop(entries);
+        if !old.is_empty() {
+            self.news.notify_one();
+        }
+    }
+
+    /// Returns when a handshake has ended or an endpoint has gone since the last time. For one
+    /// that waits.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// The fitness of each endpoint that is probed, from 0 to 1.
+    pub fn fitness(&self, now: Instant) -> HashMap<EndpointId, f64> {
+        let fitness =
+            |entry: &Entry| entry.view.state.fitness(entry.subject.settings.health.slow_start, now);
+        self.entries.borrow().iter().map(|(id, entry)| (*id, fitness(entry))).collect()
+    }
+
+    /// What is known of an endpoint; `None` while it is not probed.
+    pub fn view(&self, endpoint: EndpointId) -> Option<View> {
+        self.entries.borrow().get(&endpoint).map(|entry| entry.view.clone())
+    }
+
+    fn entry(self: &Rc<Self>, subject: Subject, view: View) -> Entry {
+        let (id, board) = (subject.endpoint.id, Rc::downgrade(self));
+        let report = move |report| {
+            if let Some(board) = Weak::upgrade(&board) {
+                board.take_in(id, report);
+            }
+        };
+        let prober = tokio::task::spawn_local(probe::run(subject.clone(), view.state, report));
+        Entry { subject, view, _prober: Prober(prober.abort_handle()) }
+    }
+
+    fn take_in(&self, endpoint: EndpointId, report: Report) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(&endpoint) {
+            let Report { probe, state, changed } = report;
+            let label = probe.verdict.label();
+            let same = entry.view.last.as_ref().is_some_and(|last| last.verdict.label() == label);
+            if changed || !same {
+                log(&entry.subject, &probe, &state);
+            }
+            let before = entry.view.last.replace(probe);
+            entry.view = View { state, before, last: entry.view.last.take() };
+        }
+        self.news.notify_one();
+    }
+}
+
+impl Entry {
+    fn is_of(&self, subject: &Subject) -> bool {
+        Arc::ptr_eq(&self.subject.endpoint, &subject.endpoint)
+            && self.subject.settings == subject.settings
+    }
+}
+
+/// One line for the first result of an endpoint, for each other verdict and each other standing.
+fn log(subject: &Subject, probe: &Probe, state: &State) {
+    let (arm, endpoint) = (subject.endpoint.arm, &subject.endpoint.url);
+    let (verdict, standing) = (probe.verdict.label(), state.standing().as_str());
+    let reason = &probe.verdict;
+    if probe.verdict.label() == "healthy" {
+        let version = probe.protocol_version.as_deref();
+        tracing::info!(%arm, %endpoint, verdict, standing, version, "handshake: {reason}");
+    } else {
+        tracing::warn!(%arm, %endpoint, verdict, standing, "handshake: {reason}");
+    }
+}
+
+#[cfg(test)]
+mod tests;
