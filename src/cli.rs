@@ -6,6 +6,8 @@ mod serve;
 
 mod check;
 
+mod health;
+
 mod ask;
 
 mod play;
@@ -97,6 +99,11 @@ enum Command {
     /// Check a configuration and list every problem in it
     #[command(after_help = "Example: tidegate validate-config --config /etc/tidegate.toml")]
     ValidateConfig,
+    /// Find out whether the servers work: a whole MCP handshake with each, step by step
+    #[command(
+        after_help = "Works without a running router. Exit codes: 0 healthy; 1 unhealthy; 2 could not tell (it wants a token).\n\nExample: tidegate health-check secondary --stability 60s"
+    )]
+    HealthCheck(health::HealthCheck),
     /// Set the share of new sessions that each arm gets, from the very next one on
     #[command(after_help = "Example: tidegate set-traffic-split primary:90 secondary:10")]
     SetTrafficSplit(ask::SetTrafficSplit),
@@ -127,6 +134,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run => serve::run(&cli.common, environment),
         Command::Demo(demo) => play::run(&cli.common, &demo, environment),
         Command::ValidateConfig => check::run(&cli.common, &environment),
+        Command::HealthCheck(asked) => health::run(&cli.common, &environment, &asked),
         Command::SetTrafficSplit(wanted) => {
             ask::set_traffic_split(&cli.common, &environment, &wanted)
         }

@@ -23,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("admin", &["names", "config", "route", "records", "control", "plane"]),
     ("telemetry", &["config"]),
     ("demo", &["names", "config"]),
-    ("cli", &["names", "config", "records", "admin", "telemetry", "app", "demo"]),
+    ("cli", &["names", "config", "health", "records", "admin", "telemetry", "app", "demo"]),
 ];
 
 /// Lines of a file before its tests.
