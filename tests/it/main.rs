@@ -26,6 +26,8 @@ mod affinity;
 
 mod admin;
 
+mod health;
+
 mod life;
 
 mod real;

@@ -2,6 +2,8 @@
 
 pub mod client;
 
+pub mod health;
+
 pub mod process;
 
 pub mod real;
