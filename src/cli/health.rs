@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Environment, units};
 use crate::health::handshake::{self, Memory};
@@ -73,7 +74,18 @@ pub(super) fn run(common: &Common, environment: &Environment, asked: &HealthChec
     });
     // Sessions that were opened are being ended still.
     let _ = runtime.block_on(async { tokio::time::timeout(FAREWELLS_MAX, local).await });
+    // A name that is still being looked up is waited for by nobody.
+    runtime.shutdown_background();
     exit
+}
+
+/// A handshake on its way; dropped, it is given up.
+struct Probing(JoinHandle<Found>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn check(common: &Common, config: &Config, asked: &HealthCheck) -> Exit {
@@ -83,14 +95,14 @@ async fn check(common: &Common, config: &Config, asked: &HealthCheck) -> Exit {
     let probing: Vec<_> = arms
         .flat_map(|arm| subjects.get(arm).clone())
         .map(|subject| {
-            tokio::task::spawn_local(async move {
+            Probing(tokio::task::spawn_local(async move {
                 let probe = handshake::probe(&subject, &mut Memory::default()).await;
                 Found { subject, probe, held: None }
-            })
+            }))
         })
         .collect();
-    for probing in probing {
-        let Ok(mut found) = probing.await else { return Exit::Unknown };
+    for mut probing in probing {
+        let Ok(mut found) = (&mut probing.0).await else { return Exit::Unknown };
         if !common.json {
             show_steps(&found);
         }

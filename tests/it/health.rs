@@ -371,18 +371,23 @@ async fn a_held_session_shows_what_breaks_in_time() {
 
 #[tokio::test]
 async fn an_interruption_ends_the_session() {
-    let server = legacy(|_| None).await;
-    let (_dir, child) = start(server.address, "", &["--stability", "60s"]);
-    eventually("a session is held", async || {
-        server.seen().iter().any(|seen| seen.rpc() == "ping").then_some(())
-    })
-    .await;
-    let before = server.seen().iter().filter(|seen| seen.method == "DELETE").count();
-    kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGINT).unwrap();
-    let output = child.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
-    let after = server.seen().iter().filter(|seen| seen.method == "DELETE").count();
-    assert_eq!((before, after), (1, 2), "the one that was held is ended before the program is");
+    let silent = |_: &Seen| vec![Step::Wait(Arc::new(Notify::new()))];
+    for (server, last, arguments) in [
+        (legacy(|_| None).await, "ping", &["--stability", "60s"]),
+        (legacy(on("tools/list", silent)).await, "tools/list", &["--timeout", "60s"]),
+    ] {
+        let (_dir, child) = start(server.address, "", arguments);
+        let deleted = || server.seen().iter().filter(|seen| seen.method == "DELETE").count();
+        eventually("a session is held", async || {
+            server.seen().iter().any(|seen| seen.rpc() == last).then_some(())
+        })
+        .await;
+        let before = deleted();
+        kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGINT).unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(deleted(), before + 1, "it is ended before the program is");
+    }
 }
 
 #[tokio::test]
