@@ -12,6 +12,8 @@ pub mod peer;
 
 pub mod status;
 
+mod minute;
+
 pub mod command;
 
 pub mod scrape;

@@ -124,11 +124,14 @@ impl App {
             tokio::task::spawn_local(serve::metrics(Rc::clone(&plane), listener));
         }
         tokio::task::spawn_local(collect(Rc::clone(&plane)));
+        let following = tokio::task::spawn_local(follow_health(Rc::clone(&plane)));
         tokio::task::spawn_local(reload_on_hangup(Rc::clone(&plane))?);
         plane.set_ready(true);
         announce(&plane);
         stop.await;
         plane.set_ready(false);
+        following.abort();
+        plane.board().stop();
         let limit = plane.table().config.timeouts.drain;
         tracing::info!(limit = %humantime::format_duration(limit), "stopping: no new connections, finishing what is in flight");
         tokio::select! {
@@ -165,6 +168,16 @@ async fn collect(plane: Rc<Plane>) {
     loop {
         every.tick().await;
         plane.collect().await;
+    }
+}
+
+/// Takes over what handshakes find out, as soon as they do, and what time changes in it.
+async fn follow_health(plane: Rc<Plane>) {
+    plane.board().sync(&plane.table());
+    loop {
+        // An endpoint that comes back gets a little more each second.
+        let _ = tokio::time::timeout(COLLECT_EVERY, plane.board().news()).await;
+        plane.follow_health();
     }
 }
 

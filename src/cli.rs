@@ -10,6 +10,10 @@ mod health;
 
 mod ask;
 
+mod status;
+
+mod diff;
+
 mod play;
 
 use std::ffi::OsString;
@@ -110,6 +114,11 @@ enum Command {
     /// Show what is in force and what it does
     #[command(after_help = "Example: tidegate status --watch")]
     Status(ask::Status),
+    /// Show how what the secondary offers differs from what the primary offers
+    #[command(
+        after_help = "Exit codes: 0 the same, or nothing that breaks a client; 1 breaking or suspicious; 2 could not tell.\n\nExample: tidegate diff"
+    )]
+    Diff(diff::Differ),
     /// Say where a session lives and why
     #[command(after_help = "Example: tidegate explain \"$SESSION\"")]
     Explain(ask::Explain),
@@ -139,6 +148,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ask::set_traffic_split(&cli.common, &environment, &wanted)
         }
         Command::Status(asked) => ask::status(&cli.common, &environment, &asked),
+        Command::Diff(asked) => diff::run(&cli.common, &environment, &asked),
         Command::Explain(asked) => ask::explain(&cli.common, &environment, asked),
         Command::Reload => ask::reload(&cli.common, &environment),
     };

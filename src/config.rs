@@ -280,6 +280,8 @@ pub struct Log {
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,tidegate::proxy=debug`.
     pub level: String,
+    /// Whether each exchange is logged, at level `info`.
+    pub access: bool,
 }
 
 /// Shape of a log line.

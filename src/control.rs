@@ -4,6 +4,7 @@
 //! Lives in the control plane's one thread, so changes have an order. Does not know: how a request
 //! is routed, how an operator asks.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,14 +12,17 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use crate::config::{self, Config, Environment, Problems};
-use crate::names::Split;
+use crate::names::{EndpointId, PerArm, Split};
 use crate::records::journal::{Actor, Journal};
 use crate::records::keys::{self, KeyError, Missing};
 use crate::records::state::{self, State};
-use crate::route::{Live, RoutingTable};
+use crate::route::{Endpoint, Live, RoutingTable};
 
 /// What an operator should know who has changed the key without keeping the old one.
 const NEW_KEY: &str = "the key has changed and affinity.previous_key is not the old one (a key that was made by the router is in session.key in the state directory): every session of before has ended";
+
+/// An endpoint that comes back gets its share in steps of this size.
+const FITNESS_STEP: f64 = 0.01;
 
 /// Changes what is in force.
 #[derive(Debug)]
@@ -148,6 +152,36 @@ impl Control {
         }
         self.live.publish(table.with_split(split));
         Ok(std::mem::replace(&mut self.state, next))
+    }
+
+    /// Gives endpoints the share of new work that they are fit for, from 0 to 1. Nobody decides
+    /// here, so nothing is recorded; the weights stay as they were set.
+    pub fn set_fitness(&self, fitness: &HashMap<EndpointId, f64>) {
+        let table = self.live.load();
+        let differs = |(endpoint, now): (&Arc<Endpoint>, f64)| {
+            let next = fitness.get(&endpoint.id).copied().unwrap_or(1.0);
+            let at_an_end = (next <= 0.0) != (now <= 0.0) || (next >= 1.0) != (now >= 1.0);
+            at_an_end || (next - now).abs() > FITNESS_STEP
+        };
+        if !table.fitness().any(differs) {
+            return;
+        }
+        let next = table.with_fitness(fitness);
+        match (table.effective.nothing_healthy, next.effective.nothing_healthy) {
+            (false, true) => tracing::error!(
+                stable = %next.stable,
+                "no endpoint is healthy: new work goes to the stable arm anyway"
+            ),
+            (true, false) => tracing::info!("an endpoint is healthy again"),
+            _ => {}
+        }
+        self.live.publish(next);
+    }
+
+    /// Takes over what tools the servers list.
+    pub fn set_tools(&self, lists: &PerArm<Option<Vec<String>>>) {
+        let table = self.live.load();
+        self.live.publish(table.with_tools(Arc::new(table.tools.with(lists))));
     }
 
     /// Reads the configuration again: all of it is taken over, or nothing. Returns what the

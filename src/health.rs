@@ -8,13 +8,11 @@ pub mod catalogue;
 
 pub mod diff;
 
-pub mod shown;
-
-pub mod plain;
-
 pub mod verdict;
 
 pub mod subject;
+
+mod bounded;
 
 mod caller;
 

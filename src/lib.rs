@@ -20,6 +20,7 @@
 //! | [`observe`] | what happened, counted per worker |
 //! | [`proxy`] | **read first**: one request from head to last byte |
 //! | [`health`] | whether an endpoint works, by the handshake that clients make |
+//! | [`judge`] | what the counts mean over time; pure |
 //! | [`records`] | what outlives the process: audit log, split, keys |
 //! | [`control`] | the one writer of the routing table |
 //! | [`metrics`] | every metric's name and meaning |
@@ -49,6 +50,8 @@ pub mod observe;
 pub mod proxy;
 
 pub mod health;
+
+pub mod judge;
 
 pub mod records;
 

@@ -21,6 +21,10 @@ pub mod answer;
 
 pub mod outcome;
 
+pub mod trace;
+
+pub mod shown;
+
 pub use classify::{Call, Kind};
 pub use header::Era;
 pub use method::Method;

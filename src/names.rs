@@ -327,6 +327,9 @@ pub enum Blame {
 }
 
 impl Blame {
+    /// All of them.
+    pub const ALL: [Blame; 4] = [Blame::Arm, Blame::Relative, Blame::Skew, Blame::Nobody];
+
     /// The label.
     pub const fn as_str(self) -> &'static str {
         match self {

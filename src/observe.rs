@@ -3,8 +3,24 @@
 //! Passes every byte on untouched and at once. Knows no windows: what the counts mean over time is
 //! somebody else's question.
 
+pub mod latency;
+
+pub mod session;
+
 pub mod tally;
 
+pub mod exchange;
+
+pub mod report;
+
+pub mod stream;
+
 pub mod tap;
+
+mod access;
+
+mod live;
+
+pub mod join;
 
 pub mod collect;

@@ -5,15 +5,21 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::control::{ChangeError, Control};
+use crate::health::Board;
+use crate::health::catalogue::Catalogue;
+use crate::health::diff::{Diff, diff};
+use crate::judge::window::Window;
 use crate::metrics::Metrics;
-use crate::names::Split;
-use crate::observe::collect::Collector;
+use crate::names::{Arm, PerArm, Split};
+use crate::observe::collect::{Collector, Sample};
+use crate::observe::join::Join;
 use crate::records::journal::Actor;
 use crate::records::state::State;
 use crate::route::RoutingTable;
@@ -23,13 +29,56 @@ use crate::route::RoutingTable;
 pub struct Plane {
     control: RefCell<Control>,
     collector: tokio::sync::Mutex<Collector>,
-    metrics: RefCell<Metrics>,
+    measures: RefCell<Measures>,
+    board: Rc<Board>,
+    offers: RefCell<Offers>,
     started: Instant,
     ready: Cell<bool>,
     /// Where clients connect, as the sockets say.
     pub listen: Vec<SocketAddr>,
     /// Where Prometheus scrapes.
     pub metrics_listen: Option<SocketAddr>,
+}
+
+/// What the arms offer, as their servers last listed it.
+#[derive(Debug, Default)]
+pub struct Offers {
+    catalogues: PerArm<Option<Rc<Catalogue>>>,
+    /// How the secondary differs from the primary; `None` while one of them is not known.
+    pub diff: Option<Diff>,
+}
+
+impl Offers {
+    /// What an arm offers, if it is known.
+    pub fn catalogue(&self, arm: Arm) -> Option<&Catalogue> {
+        self.catalogues.get(arm).as_deref()
+    }
+}
+
+/// What is made of the workers' counts: one measurement for all who read it.
+#[derive(Debug)]
+pub struct Measures {
+    /// For Prometheus.
+    pub metrics: Metrics,
+    /// For whoever judges, and for `status`.
+    pub window: Window,
+    /// What passed on several exchanges.
+    pub join: Join,
+}
+
+impl Measures {
+    fn absorb(&mut self, mut samples: Vec<Sample>, table: &RoutingTable) {
+        let now = Instant::now();
+        let settled = self.join.absorb(now, samples.iter_mut().map(|it| &mut it.tally));
+        for Sample { worker, tally, pool } in &samples {
+            self.metrics.absorb(*worker, tally, *pool);
+        }
+        for tally in samples.iter().map(|it| &it.tally).chain([&settled]) {
+            self.metrics.count(tally, table);
+            self.window.add(now, tally);
+        }
+        self.metrics.set_sessions(self.join.pending(), &self.join.sessions(), &table.tools);
+    }
 }
 
 impl Plane {
@@ -43,21 +92,27 @@ impl Plane {
         let plane = Plane {
             control: RefCell::new(control),
             collector: tokio::sync::Mutex::new(collector),
-            metrics: RefCell::new(Metrics::new()),
+            measures: RefCell::new(Measures {
+                metrics: Metrics::new(),
+                window: Window::new(Instant::now()),
+                join: Join::default(),
+            }),
+            board: Board::new(),
+            offers: RefCell::default(),
             started: Instant::now(),
             ready: Cell::new(false),
             listen,
             metrics_listen,
         };
         plane.show_table();
-        plane.metrics.borrow().set_reload(true, seconds(SystemTime::now()));
+        plane.measures.borrow().metrics.set_reload(true, seconds(SystemTime::now()));
         plane
     }
 
     /// Brings in what the workers have counted.
     pub async fn collect(&self) {
         let samples = self.collector.lock().await.collect().await;
-        self.metrics.borrow_mut().absorb(samples);
+        self.measures.borrow_mut().absorb(samples, &self.table());
     }
 
     /// Whether new clients are welcome.
@@ -90,7 +145,8 @@ impl Plane {
     /// Reads the configuration again; returns what the operator should know about the change.
     pub fn reload(&self, actor: &Actor) -> Result<Option<String>, ChangeError> {
         let result = self.control.borrow_mut().reload(actor);
-        self.metrics.borrow().set_reload(result.is_ok(), seconds(SystemTime::now()));
+        self.board.sync(&self.table());
+        self.measures.borrow().metrics.set_reload(result.is_ok(), seconds(SystemTime::now()));
         self.show_table();
         result
     }
@@ -101,8 +157,8 @@ impl Plane {
     }
 
     /// The figures, to look at.
-    pub fn metrics(&self) -> Ref<'_, Metrics> {
-        self.metrics.borrow()
+    pub fn measures(&self) -> Ref<'_, Measures> {
+        self.measures.borrow()
     }
 
     /// How long the router has been running.
@@ -110,9 +166,55 @@ impl Plane {
         self.started.elapsed()
     }
 
+    /// What is known of the endpoints.
+    pub fn board(&self) -> &Rc<Board> {
+        &self.board
+    }
+
+    /// What the arms offer.
+    pub fn offers(&self) -> Ref<'_, Offers> {
+        self.offers.borrow()
+    }
+
+    /// Takes over what the handshakes have found out, and what time has changed in it.
+    pub fn follow_health(&self) {
+        self.control.borrow().set_fitness(&self.board.fitness(Instant::now()));
+        self.compare();
+        self.show_table();
+    }
+
+    /// Compares the arms anew when one of them lists something else than before.
+    fn compare(&self) {
+        let table = self.table();
+        let mut offers = self.offers.borrow_mut();
+        let mut changed = false;
+        for arm in Arm::ALL {
+            let mut endpoints = table.arms.get(arm).endpoints.iter();
+            // The endpoints of an arm are one version: the first that can tell speaks for all.
+            let listed = endpoints.find_map(|it| self.board.view(it.id)?.catalogue);
+            let known = offers.catalogues.get_mut(arm);
+            // It is another one only when something in it is; to compare all of it each second
+            // would be too much.
+            changed |= known.as_ref().map(Rc::as_ptr) != listed.as_ref().map(Rc::as_ptr);
+            *known = listed;
+        }
+        if !changed {
+            return;
+        }
+        let names = |catalogue: &Rc<Catalogue>| catalogue.tools().map(str::to_owned).collect();
+        self.control
+            .borrow()
+            .set_tools(&PerArm::from_fn(|arm| offers.catalogues.get(arm).as_ref().map(names)));
+        let PerArm { primary, secondary } = &offers.catalogues;
+        offers.diff = primary.as_ref().zip(secondary.as_ref()).map(|(one, two)| diff(one, two));
+        self.measures.borrow().metrics.set_changes(offers.diff.as_ref());
+    }
+
     fn show_table(&self) {
         let table = self.table();
-        self.metrics.borrow().set_split(table.split, table.generation);
+        let mut measures = self.measures.borrow_mut();
+        measures.metrics.set_table(&table);
+        measures.metrics.set_health(&table, &self.board);
     }
 }
 

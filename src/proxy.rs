@@ -26,7 +26,7 @@ use crate::observe::tally::Tally;
 use crate::route::affinity::Place;
 use crate::route::choose::candidates;
 use crate::route::{Endpoint, Live, RoutingTable};
-use crate::upstream::forward::{Answered, Forward};
+use crate::upstream::forward::{Answered, Forward, ForwardError, UNAVAILABLE};
 use crate::upstream::pool::Pool;
 use crate::upstream::rewrite;
 
@@ -44,17 +44,20 @@ pub struct Worker {
     pub tally: Rc<RefCell<Tally>>,
 }
 
-/// Answers one request of a client.
-pub async fn handle(
+/// Answers one request of a client. It is taken in at once, and not when the answer is first asked
+/// for: a client that has already left is counted too.
+pub fn handle(
     worker: Worker,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Response<ReplyBody> {
+) -> impl Future<Output = Response<ReplyBody>> {
     let table = worker.live.load();
     let mut inbound = Inbound::receive(request, peer, &table, &worker.tally);
-    match carry(&worker, &table, &mut inbound).await {
-        Ok(response) => response,
-        Err(refusal) => reply::refuse(&refusal, inbound, &table.config),
+    async move {
+        match carry(&worker, &table, &mut inbound).await {
+            Ok(response) => response,
+            Err(refusal) => reply::refuse(&refusal, inbound, &table.config),
+        }
     }
 }
 
@@ -71,8 +74,8 @@ async fn carry(
         return Ok(reply::session_ended(inbound));
     }
     let endpoints = candidates(table, &place, rand::random);
-    let (endpoint, answer) = send(worker, table, inbound, &place, &endpoints).await?;
-    pass::answer(worker, table, inbound, &endpoint, answer)
+    let answered = send(worker, table, inbound, &place, &endpoints).await?;
+    pass::answer(worker, table, inbound, answered)
 }
 
 /// Asks the endpoints, and counts every attempt that came to nothing.
@@ -96,8 +99,12 @@ async fn send(
     inbound.report.set_arm(arm.get());
     let head =
         |to: &Endpoint| rewrite::request(&inbound.head, to, session, &inbound.client, config);
-    let failed = |on: &Endpoint, reason| {
+    let failed = |on: &Endpoint, error: Option<&ForwardError>| {
         arm.set(on.arm);
+        if error.is_none_or(ForwardError::is_fault) {
+            on.note_fault(config.health.suspect_after);
+        }
+        let reason = error.map_or(UNAVAILABLE, ForwardError::reason);
         worker.tally.borrow_mut().failed_attempt(on.arm, reason);
     };
     let answered = forward.send(endpoints, head, failed, body).await;

@@ -4,6 +4,8 @@
 //! Everything here is a function of the table, the request's keys and a draw. Has never heard of
 //! a rollout: whoever wants other weights publishes another table.
 
+pub mod tools;
+
 pub mod eligible;
 
 pub mod table;
@@ -23,3 +25,4 @@ pub(crate) mod tests;
 
 pub use live::Live;
 pub use table::{Endpoint, RoutingTable};
+pub use tools::Tools;

@@ -44,6 +44,7 @@ pub async fn answer(
             plane.collect().await;
             Ok(json(&status::of(plane)))
         }
+        (Method::GET, "/v1/diff") => Ok(json(&status::compared(plane))),
         (Method::PUT, "/v1/split") => match body(request).await {
             Ok(wanted) => set_split(plane, actor, wanted),
             Err(failure) => Err(failure),
@@ -53,13 +54,15 @@ pub async fn answer(
             Ok(asked) => Ok(json(&explain(plane, &asked))),
             Err(failure) => Err(failure),
         },
-        (_, "/v1/status" | "/v1/split" | "/v1/reload" | "/v1/explain") => Err(refused(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this path has another method: GET /v1/status, PUT /v1/split, POST /v1/reload, POST /v1/explain",
-        )),
+        (_, "/v1/status" | "/v1/diff" | "/v1/split" | "/v1/reload" | "/v1/explain") => {
+            Err(refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path has another method: GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain",
+            ))
+        }
         _ => Err(refused(
             StatusCode::NOT_FOUND,
-            "there are GET /v1/status, PUT /v1/split, POST /v1/reload, POST /v1/explain",
+            "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain",
         )),
     };
     let (status, bytes) = match result {

@@ -15,7 +15,7 @@ pub async fn answer<B>(plane: &Plane, request: Request<B>) -> Response<Full<Byte
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/metrics") => {
             plane.collect().await;
-            let text = Bytes::from(plane.metrics().render());
+            let text = Bytes::from(plane.measures().metrics.render());
             (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         (&Method::GET | &Method::HEAD, "/live") => text(StatusCode::OK, "live\n"),

@@ -2,11 +2,23 @@
 //!
 //! Does not know: who asks.
 
-use crate::names::PerArm;
-use crate::plane::Plane;
-use crate::route::RoutingTable;
+use std::collections::BTreeMap;
 
-use super::wire::{ArmStatus, EndpointStatus, LastReload, Status};
+use tokio::time::Instant;
+
+use crate::health::board::View;
+use crate::health::diff::{Class, Diff};
+use crate::health::handshake::ServerInfo;
+use crate::health::state::Standing;
+use crate::names::{Arm, PerArm};
+use crate::plane::Plane;
+use crate::route::{Endpoint, RoutingTable};
+
+use super::minute;
+use super::wire::{
+    ArmStatus, CatalogueStatus, Compared, EndpointStatus, HealthStatus, LastReload, ServerName,
+    Status,
+};
 
 /// What is in force and what it does.
 pub fn of(plane: &Plane) -> Status {
@@ -34,26 +46,95 @@ pub fn of(plane: &Plane) -> Status {
             accepted: reload.refused.is_none(),
             why: reload.refused.clone(),
         },
+        nothing_healthy: table.effective.nothing_healthy,
+        catalogue: plane.offers().diff.as_ref().map(in_short),
+        exchanges_pending: plane.measures().join.pending(),
         arms: arms(plane, &table),
     }
 }
 
+/// How what the arms offer differs.
+pub fn compared(plane: &Plane) -> Compared {
+    let offers = plane.offers();
+    let table = plane.table();
+    let missing = Arm::ALL.into_iter().filter(|arm| offers.catalogue(*arm).is_none());
+    let missing = missing.map(|arm| {
+        let endpoints = &table.arms.get(arm).endpoints;
+        let views = endpoints.iter().filter_map(|endpoint| plane.board().view(endpoint.id));
+        let why = views.filter_map(|view| view.last).map(|probe| probe.verdict.to_string()).next();
+        let why = why.unwrap_or_else(|| "no handshake has ended yet".to_owned());
+        format!("the {arm} has not been listed: {why}")
+    });
+    Compared { missing: missing.collect(), diff: offers.diff.clone() }
+}
+
+fn in_short(diff: &Diff) -> CatalogueStatus {
+    let mut changes = BTreeMap::new();
+    for change in &diff.changes {
+        *changes.entry(change.class).or_default() += 1;
+    }
+    if !diff.unknown.is_empty() {
+        *changes.entry(Class::Unknown).or_default() += diff.unknown.len();
+    }
+    CatalogueStatus { worst: diff.worst(), changes }
+}
+
+fn endpoint(plane: &Plane, endpoint: &Endpoint, fitness: f64) -> EndpointStatus {
+    EndpointStatus {
+        url: endpoint.url.to_string(),
+        in_flight: endpoint.in_flight(),
+        fitness,
+        health: plane.board().view(endpoint.id).as_ref().and_then(health),
+    }
+}
+
+fn health(view: &View) -> Option<HealthStatus> {
+    let probe = view.last.as_ref()?;
+    let time = |at| humantime::format_rfc3339_seconds(at).to_string();
+    Some(HealthStatus {
+        up: view.state.standing() != Standing::Down,
+        standing: view.state.standing().as_str().to_owned(),
+        since: time(view.since.unwrap_or(probe.at)),
+        verdict: probe.verdict.label().to_owned(),
+        why: probe.verdict.to_string(),
+        suspect: view.state.is_suspect(),
+        at: time(probe.at),
+        took_ms: probe.took.as_micros() as f64 / 1e3,
+        eras: view.eras.names().into_iter().map(str::to_owned).collect(),
+        protocol_version: probe.protocol_version.clone(),
+        server: view.server.as_ref().map(name),
+    })
+}
+
+fn name(server: &ServerInfo) -> ServerName {
+    ServerName { name: server.name.clone(), version: server.version.clone() }
+}
+
 fn arms(plane: &Plane, table: &RoutingTable) -> PerArm<ArmStatus> {
-    let metrics = plane.metrics();
-    let streams = metrics.streams_open();
+    let measures = plane.measures();
+    let (streams, sessions) = (measures.metrics.streams_open(), measures.join.sessions());
+    let now = Instant::now();
+    let counts = measures.window.last(now, minute::SPAN);
+    let covered = measures.window.covered(now, minute::SPAN);
     PerArm::from_fn(|arm| ArmStatus {
         weight: table.split.weight(arm),
-        sessions_opened: metrics.sessions_opened(arm),
-        streams_open: *streams.get(arm),
-        endpoints: table
+        server: table
             .arms
             .get(arm)
             .endpoints
             .iter()
-            .map(|endpoint| EndpointStatus {
-                url: endpoint.url.to_string(),
-                in_flight: endpoint.in_flight(),
-            })
+            .find_map(|endpoint| plane.board().view(endpoint.id)?.server)
+            .as_ref()
+            .map(name),
+        effective_weight: (table.effective.share(arm) * 1e4).round() / 1e2,
+        sessions_opened: measures.metrics.sessions_opened(arm),
+        sessions_active: *sessions.get(arm),
+        streams_open: *streams.get(arm),
+        last_minute: minute::of(&counts, arm, covered, &table.tools),
+        endpoints: table
+            .fitness()
+            .filter(|(it, _)| it.arm == arm)
+            .map(|(it, fitness)| endpoint(plane, it, fitness))
             .collect(),
     })
 }

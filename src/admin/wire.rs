@@ -2,9 +2,12 @@
 //!
 //! Does not know: sockets.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::Problems;
+use crate::health::diff::{Class, Diff};
 use crate::names::{Arm, PerArm, Split};
 
 /// `GET /v1/status`: what is in force and what it does.
@@ -40,8 +43,33 @@ pub struct Status {
     pub audit_log: String,
     /// How the last reload ended.
     pub last_reload: LastReload,
+    /// No endpoint is healthy, so new work goes to the stable arm anyway.
+    pub nothing_healthy: bool,
+    /// How what the secondary offers differs from what the primary offers; nothing while one of
+    /// them is not known.
+    pub catalogue: Option<CatalogueStatus>,
+    /// Exchanges whose answer comes on another one, and that are not counted yet.
+    pub exchanges_pending: usize,
     /// The two versions.
     pub arms: PerArm<ArmStatus>,
+}
+
+/// How what the arms offer differs, in short.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CatalogueStatus {
+    /// The gravest class of a difference; none when both offer the same.
+    pub worst: Option<Class>,
+    /// Differences by class.
+    pub changes: BTreeMap<Class, usize>,
+}
+
+/// `GET /v1/diff`: how what the arms offer differs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Compared {
+    /// Why something is not known, a sentence each.
+    pub missing: Vec<String>,
+    /// The difference, if both are known.
+    pub diff: Option<Diff>,
 }
 
 /// How a reload ended.
@@ -58,14 +86,80 @@ pub struct LastReload {
 /// One version.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmStatus {
-    /// Its share of new work in percent.
+    /// Its share of new work in percent, as set.
     pub weight: u8,
+    /// The share that it really gets, in percent: what unhealthy endpoints leave of it.
+    pub effective_weight: f64,
+    /// What its server calls itself, as the last handshake told.
+    pub server: Option<ServerName>,
+    /// Legacy sessions in use: neither ended nor idle for half an hour.
+    pub sessions_active: usize,
     /// Legacy sessions opened on it since the start.
     pub sessions_opened: u64,
     /// Event streams open to clients.
     pub streams_open: usize,
     /// Its addresses.
     pub endpoints: Vec<EndpointStatus>,
+    /// What it did in the last minute.
+    pub last_minute: Minute,
+}
+
+/// Name and version from `serverInfo`; the server's own words, cut and made printable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerName {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What an arm did in the last minute.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Minute {
+    /// How much of the minute the router has been there for.
+    pub seconds: u64,
+    /// Exchanges that ended.
+    pub exchanges: u64,
+    /// The same a second.
+    pub per_second: f64,
+    /// The same by outcome.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Of these, those that are the arm's fault whatever the other arm does.
+    pub faults: u64,
+    /// Attempts that came to nothing, whether or not another endpoint made them good.
+    pub failed_attempts: u64,
+    /// Legacy sessions opened.
+    pub sessions_opened: u64,
+    /// Of all tool calls with the outcome `ok`.
+    pub tool_calls: Option<Latency>,
+    /// By method and tool, the most used first.
+    pub work: Vec<WorkStatus>,
+}
+
+/// One kind of work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkStatus {
+    /// The JSON-RPC method.
+    pub method: String,
+    /// The tool, for `tools/call`.
+    pub tool: Option<String>,
+    /// Exchanges that ended.
+    pub exchanges: u64,
+    /// The same by outcome.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Of those with the outcome `ok`.
+    pub latency: Option<Latency>,
+}
+
+/// Milliseconds to the JSON-RPC response, to two percent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Latency {
+    /// Half are faster.
+    pub p50_ms: f64,
+    /// 95 of 100 are faster.
+    pub p95_ms: f64,
+    /// 99 of 100 are faster.
+    pub p99_ms: f64,
 }
 
 /// One address.
@@ -75,6 +169,37 @@ pub struct EndpointStatus {
     pub url: String,
     /// Exchanges in flight.
     pub in_flight: usize,
+    /// The share of its usual new work that it gets, 0 to 1.
+    pub fitness: f64,
+    /// What the handshakes say; nothing before the first one, or when they are switched off.
+    pub health: Option<HealthStatus>,
+}
+
+/// What the handshakes with an endpoint say.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// Whether it gets new work.
+    pub up: bool,
+    /// How it stands: `unknown` until handshakes have agreed, then `up` or `down`.
+    pub standing: String,
+    /// Since when, as RFC 3339.
+    pub since: String,
+    /// The last verdict, such as `healthy`, `unauthenticated`, `unreachable`.
+    pub verdict: String,
+    /// The same in a sentence.
+    pub why: String,
+    /// Real traffic has met faults in a row, and the next handshakes follow quickly.
+    pub suspect: bool,
+    /// When the last handshake ended, as RFC 3339.
+    pub at: String,
+    /// How long it took.
+    pub took_ms: f64,
+    /// The eras that the server speaks: `modern`, `legacy`, `sse`.
+    pub eras: Vec<String>,
+    /// The protocol version agreed on.
+    pub protocol_version: Option<String>,
+    /// What the server calls itself.
+    pub server: Option<ServerName>,
 }
 
 /// `PUT /v1/split`.

@@ -1,6 +1,6 @@
 //! The commands that ask a running router: `set-traffic-split`, `status`, `explain`, `reload`.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,13 +44,13 @@ pub(super) struct Explain {
 }
 
 /// A router to ask.
-struct Router {
+pub(super) struct Router {
     socket: PathBuf,
 }
 
 impl Router {
     /// The one that the options name: by its socket, or by its configuration.
-    fn find(common: &Common, environment: &Environment) -> Result<Router, Exit> {
+    pub(super) fn find(common: &Common, environment: &Environment) -> Result<Router, Exit> {
         if common.socket.is_some() || common.config.is_none() {
             return Ok(Router { socket: config::default_socket(environment) });
         }
@@ -63,7 +63,7 @@ impl Router {
             })
     }
 
-    fn ask<T: DeserializeOwned>(
+    pub(super) fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -80,7 +80,7 @@ impl Router {
 }
 
 /// Tells why there is no answer.
-fn failed(common: &Common, error: &AskError) -> Exit {
+pub(super) fn failed(common: &Common, error: &AskError) -> Exit {
     let exit = if matches!(error, AskError::Refused(_)) { Exit::No } else { Exit::Unknown };
     if common.json {
         match error {
@@ -146,9 +146,9 @@ pub(super) fn status(common: &Common, environment: &Environment, asked: &Status)
             Ok(status) => {
                 if asked.watch && std::io::stdout().is_terminal() {
                     // Home, and clear what is below.
-                    say("\x1b[H\x1b[2J");
+                    let _ = write!(std::io::stdout(), "\x1b[H\x1b[2J");
                 }
-                show(&status)
+                super::status::show(&status)
             }
             Err(error) => return failed(common, &error),
         };
@@ -164,43 +164,6 @@ fn pause() {
     if let Ok((runtime, local)) = runtime() {
         local.block_on(&runtime, async { tokio::time::sleep(WATCH_EVERY).await });
     }
-}
-
-/// Shows the status; `false` when nobody reads it any more.
-fn show(status: &wire::Status) -> bool {
-    let up = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
-    let mut heard = say(format_args!("tidegate {}  up {up}  pid {}", status.version, status.pid));
-    let config = status.config.as_deref().unwrap_or("none (defaults)");
-    let profile =
-        status.profile.as_ref().map(|name| format!("  profile {name}")).unwrap_or_default();
-    heard &= say(format_args!("config   {config}{profile}"));
-    if let Some(why) = &status.last_reload.why {
-        heard &= say(format_args!("reload   REFUSED at {}: {why}", status.last_reload.at));
-    }
-    heard &= say(format_args!(
-        "listen   {}  metrics {}",
-        status.listen.join(", "),
-        status.metrics.as_deref().unwrap_or("off")
-    ));
-    heard &= say(format_args!(
-        "split    {}  revision {}, set by {} at {}",
-        status.split, status.revision, status.split_set_by, status.split_set_at
-    ));
-    for arm in Arm::ALL {
-        let its = status.arms.get(arm);
-        heard &= say(format_args!(
-            "{:<9} {:>3} %  sessions opened {}  streams open {}",
-            arm.as_str(),
-            its.weight,
-            its.sessions_opened,
-            its.streams_open
-        ));
-        for endpoint in &its.endpoints {
-            heard &=
-                say(format_args!("          {}  in flight {}", endpoint.url, endpoint.in_flight));
-        }
-    }
-    heard
 }
 
 pub(super) fn explain(common: &Common, environment: &Environment, asked: Explain) -> Exit {

@@ -42,8 +42,8 @@ pub(super) struct Demo {
 }
 
 pub(super) fn run(common: &Common, asked: &Demo, environment: Environment) -> Exit {
-    let log = Log { format: LogFormat::Text, level: "warn".to_owned() };
-    telemetry::start(&log, colour(&environment));
+    let log = Log { format: LogFormat::Text, level: "warn".to_owned(), access: false };
+    let _output = telemetry::start(&log, colour(&environment));
     let played = runtime()
         .map_err(|error| error.to_string())
         .and_then(|(runtime, local)| local.block_on(&runtime, play(common, asked, environment)));

@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common, environment: Environment) -> Exit {
             return Exit::Usage;
         }
     };
-    telemetry::start(&config.log, colour(&environment));
+    let _output = telemetry::start(&config.log, colour(&environment));
     let served = runtime().map_err(StartError::System).and_then(|(runtime, local)| {
         local.block_on(&runtime, async {
             let signals = Signals::new()?;

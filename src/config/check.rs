@@ -293,6 +293,7 @@ fn log(mut section: Section<'_>) -> Log {
     Log {
         format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         level: section.parse("level", "info".into(), level),
+        access: section.choice("access", &[("off", false), ("on", true)]),
     }
 }
 

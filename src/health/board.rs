@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -15,7 +16,8 @@ use tokio::time::Instant;
 use crate::names::EndpointId;
 use crate::route::RoutingTable;
 
-use super::handshake::Probe;
+use super::catalogue::Catalogue;
+use super::handshake::{Eras, Probe, ServerInfo};
 use super::probe::{self, Report};
 use super::state::State;
 use super::subject::Subject;
@@ -24,6 +26,7 @@ use super::subject::Subject;
 #[derive(Debug, Default)]
 pub struct Board {
     entries: RefCell<HashMap<EndpointId, Entry>>,
+    counts: RefCell<HashMap<(EndpointId, &'static str), u64>>,
     news: Notify,
 }
 
@@ -32,10 +35,16 @@ pub struct Board {
 pub struct View {
     /// What the results so far mean.
     pub state: State,
+    /// When the standing began, or the first handshake ended.
+    pub since: Option<SystemTime>,
     /// The latest result; none before the first.
     pub last: Option<Rc<Probe>>,
-    /// The one before.
-    pub before: Option<Rc<Probe>>,
+    /// What its server said it is, when it last said so.
+    pub server: Option<ServerInfo>,
+    /// The eras that it spoke then.
+    pub eras: Eras,
+    /// What it listed, each list when it was last read to its end; nothing before its tools were.
+    pub catalogue: Option<Rc<Catalogue>>,
 }
 
 #[derive(Debug)]
@@ -83,6 +92,11 @@ impl Board {
         }
     }
 
+    /// Stops every prober, whose sessions are ended as long as the `LocalSet` runs.
+    pub fn stop(&self) {
+        self.entries.borrow_mut().clear();
+    }
+
     /// Returns when a handshake has ended or an endpoint has gone since the last time. For one
     /// that waits.
     pub async fn news(&self) {
@@ -99,6 +113,11 @@ impl Board {
     /// What is known of an endpoint; `None` while it is not probed.
     pub fn view(&self, endpoint: EndpointId) -> Option<View> {
         self.entries.borrow().get(&endpoint).map(|entry| entry.view.clone())
+    }
+
+    /// How many handshakes ended with which verdict since the last time.
+    pub fn take_counts(&self) -> HashMap<(EndpointId, &'static str), u64> {
+        self.counts.take()
     }
 
     fn entry(self: &Rc<Self>, subject: Subject, view: View) -> Entry {
@@ -120,10 +139,36 @@ impl Board {
             if changed || !same {
                 log(&entry.subject, &probe, &state);
             }
-            let before = entry.view.last.replace(probe);
-            entry.view = View { state, before, last: entry.view.last.take() };
+            *self.counts.borrow_mut().entry((endpoint, label)).or_default() += 1;
+            entry.view.take_in(probe, state, changed);
         }
         self.news.notify_one();
+    }
+}
+
+impl View {
+    fn take_in(&mut self, probe: Rc<Probe>, state: State, changed: bool) {
+        self.state = state;
+        if changed || self.since.is_none() {
+            self.since = Some(probe.at);
+        }
+        // One that does not answer now is still the server that it was.
+        if probe.server.is_some() {
+            self.server.clone_from(&probe.server);
+        }
+        if probe.verdict.label() == "healthy" {
+            self.eras = probe.eras;
+        }
+        if let Some(listed) = &probe.catalogue {
+            let mut listed = listed.clone();
+            if let Some(older) = &self.catalogue {
+                listed.keep(older);
+            }
+            if listed.knows_tools() && self.catalogue.as_deref() != Some(&listed) {
+                self.catalogue = Some(Rc::new(listed));
+            }
+        }
+        self.last = Some(probe);
     }
 }
 

@@ -21,9 +21,10 @@ use crate::mcp::sse;
 use crate::route::Endpoint;
 use crate::upstream::own::{Answer, Line, OwnError};
 
-use super::plain::plain;
+use super::bounded;
 use super::subject::{Settings, Subject};
 use super::verdict::{Fault, RpcError};
+use crate::mcp::shown::plain;
 
 /// Bytes of a body or of one event; the SDKs' own limit for bodies.
 const BODY_MAX: usize = 4 * 1024 * 1024;
@@ -218,8 +219,7 @@ pub(super) async fn reply(answer: Answer, id: &Value) -> Result<Reply, Fault> {
     match Type::of(&answer)? {
         Type::Json => {
             let body = answer.whole(BODY_MAX).await?;
-            let message = json(&body)?;
-            reply_in(&message, id).unwrap_or_else(|| Err(Fault::bad("no JSON-RPC response")))
+            reply_in(json(&body)?, id).unwrap_or_else(|| Err(Fault::bad("no JSON-RPC response")))
         }
         Type::Events => Events::new(answer).reply(id).await,
     }
@@ -322,7 +322,7 @@ impl Events {
             if event.kind != sse::Kind::Message {
                 continue;
             }
-            if let Some(reply) = reply_in(&json(&event.data)?, id) {
+            if let Some(reply) = reply_in(json(&event.data)?, id) {
                 return reply;
             }
         }
@@ -335,11 +335,11 @@ fn json(bytes: &[u8]) -> Result<Value, Fault> {
     if bytes.trim_ascii().is_empty() {
         return Err(Fault::bad("an empty body"));
     }
-    serde_json::from_slice(bytes).map_err(|error| Fault::bad(format!("no JSON: {error}")))
+    bounded::read(bytes).map_err(|error| Fault::bad(format!("no JSON: {error}")))
 }
 
 /// The response in a message; `None` if it is a request or a notification.
-fn reply_in(message: &Value, id: &Value) -> Option<Result<Reply, Fault>> {
+fn reply_in(mut message: Value, id: &Value) -> Option<Result<Reply, Fault>> {
     if message.get("method").is_some() {
         return None;
     }
@@ -347,12 +347,12 @@ fn reply_in(message: &Value, id: &Value) -> Option<Result<Reply, Fault>> {
     if let Some(error) = message.get("error") {
         return Some(Ok(Err(rpc_error(error))));
     }
-    let result = message.get("result")?;
+    let result = message.get_mut("result")?.take();
     Some(if message["id"] != *id {
         let found = plain(&message["id"].to_string());
         Err(Fault::bad(format!("it answers the id {found} and not {id}")))
     } else if result.is_object() {
-        Ok(Ok(result.clone()))
+        Ok(Ok(result))
     } else {
         Err(Fault::bad("its result is no object"))
     })

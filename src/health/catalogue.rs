@@ -15,15 +15,15 @@ use serde_json::Value;
 
 pub(super) use item::{Argument, Prompt, Resource, TaskSupport, Tool};
 
-use super::shown::shown;
+use crate::mcp::shown::shown;
 
 /// Items of all lists together. The largest public servers list some hundred tools; a server that
 /// lists every file as a resource is cut here.
 pub const MAX_ITEMS: usize = 10_000;
 
-/// Bytes of all items as they lie in memory, about. Parsed schemas take some six times their text,
-/// so this is 500 tools with 5 KiB of schema each, several times what a model can be given.
-pub const MAX_BYTES: usize = 16 << 20;
+/// Bytes of all items as they lie in memory, about. Parsed schemas take some twelve times their
+/// text, so this is 500 tools with 5 KiB of schema each, several times what a model can be given.
+pub const MAX_BYTES: usize = 32 << 20;
 
 /// Characters of a reason that are kept.
 const MAX_WHY: usize = 200;
@@ -144,7 +144,20 @@ impl<T> Default for Listed<T> {
     }
 }
 
+impl<T: Clone> Listed<T> {
+    fn keep(&mut self, older: &Listed<T>) {
+        if !self.is_read() && older.is_read() {
+            self.clone_from(older);
+        }
+    }
+}
+
 impl<T> Listed<T> {
+    /// Whether the server said all of it.
+    fn is_read(&self) -> bool {
+        matches!(self.offered, Offered::No | Offered::Known)
+    }
+
     /// Why an item may exist that is not here; `None` when all are here.
     pub(super) fn gap(&self) -> Option<String> {
         match &self.offered {
@@ -207,6 +220,14 @@ impl Catalogue {
         Ok(cursor)
     }
 
+    /// Keeps of an older catalogue the lists that could not be read to their end this time.
+    pub(super) fn keep(&mut self, older: &Catalogue) {
+        self.tools.keep(&older.tools);
+        self.prompts.keep(&older.prompts);
+        self.resources.keep(&older.resources);
+        self.templates.keep(&older.templates);
+    }
+
     /// Notes that the server has no such capability.
     pub fn not_offered(&mut self, list: List) {
         self.set(list, Offered::No);
@@ -250,6 +271,11 @@ impl Catalogue {
     /// The names of the tools, as the server wrote them, sorted.
     pub fn tools(&self) -> impl Iterator<Item = &str> {
         self.tools.items.keys().map(String::as_str)
+    }
+
+    /// Whether it is known which tools there are.
+    pub fn knows_tools(&self) -> bool {
+        self.tools.is_read()
     }
 
     /// Whether there is a tool of that name.

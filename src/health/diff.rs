@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::items::Item;
 use super::catalogue::{Catalogue, List, Listed, Offered};
-use super::shown::shown;
+use crate::mcp::shown::shown;
 
 /// Changes of one class that are kept; more are counted. Nobody reads so many, and the whole stays
 /// below 5 MiB.

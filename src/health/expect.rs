@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config::Expect;
 
-use super::plain::plain;
+use crate::mcp::shown::plain;
 
 /// Compares the `result` of a `tools/call` with what is expected of it.
 ///
@@ -87,7 +87,7 @@ mod tests {
             (expect(false, "", json!(null)), &text, ""),
             (expect(false, "is ok", json!(null)), &text, ""),
             (expect(false, "no", json!(null)), &text, "no text contains `no`; it says: it is ok"),
-            (expect(false, "", json!(null)), &error, "says isError: broken\\u{a}"),
+            (expect(false, "", json!(null)), &error, "says isError: broken\\n"),
             (expect(true, "broken", json!(null)), &error, ""),
             (expect(true, "", json!(null)), &text, "was to say isError"),
             (expect(false, "", json!({ "ok": true, "n": 1.0 })), &data, ""),

@@ -37,6 +37,9 @@ pub use session::ServerInfo;
 
 /// Why a step has no answer when there is no time left.
 const TOO_LATE: &str = "no answer in time";
+
+/// Why a list was not even asked for.
+const NO_TIME: &str = "there was no time left to ask for it";
 const INITIALIZE: &str = "initialize";
 const INITIALIZED: &str = "notifications/initialized";
 
@@ -78,6 +81,7 @@ pub async fn probe(subject: &Subject, memory: &mut Memory) -> Probe {
     memory.0 = None;
     if let Some(mut session) = session {
         let started = Instant::now();
+        run.trace.is_decided = true;
         run.look_further(&mut session, started + health.timeout).await;
         let at = run.known.map_or(started, |known| known.at);
         memory.0 = Some(Known { protocol: session.protocol(), eras: run.eras, at });
@@ -102,6 +106,8 @@ struct Trace {
     steps: Vec<Step>,
     /// The step that is being made.
     now: Option<(String, Instant)>,
+    /// The verdict is there already.
+    is_decided: bool,
 }
 
 impl Trace {
@@ -117,7 +123,7 @@ impl Trace {
         self.now = None;
         let told = result.as_ref().map(|(_, told)| told.clone()).map_err(ToString::to_string);
         let verdict = result.map(|(value, _)| value).map_err(|fault| fault.at(&name));
-        self.steps.push(Step { name, took: start.elapsed(), result: told });
+        self.note(name, start, told);
         verdict
     }
 
@@ -139,8 +145,13 @@ impl Trace {
         let (name, start) =
             self.now.take().unwrap_or_else(|| ("connect".to_owned(), Instant::now()));
         let result = Err(TOO_LATE.to_owned());
-        self.steps.push(Step { name: name.clone(), took: start.elapsed(), result });
+        self.note(name.clone(), start, result);
         name
+    }
+
+    fn note(&mut self, name: String, start: Instant, result: Result<String, String>) {
+        let (took, decides) = (start.elapsed(), !self.is_decided);
+        self.steps.push(Step { name, took, result, decides });
     }
 
     /// Says that what the last step told was not good enough.
@@ -311,6 +322,8 @@ impl Run {
                 Ok(((), pages::told(catalogue.tools().count(), "tool", pages)))
             };
             self.trace.step("tools/list", listing).await?;
+        } else {
+            catalogue.not_offered(List::Tools);
         }
         if !health.expected_tools.is_empty() {
             let listed: HashSet<&str> = catalogue.tools().collect();
@@ -342,6 +355,10 @@ impl Run {
                 catalogue.not_offered(list);
                 continue;
             }
+            if Instant::now() >= until {
+                catalogue.failed(list, NO_TIME);
+                continue;
+            }
             let mut count = 0;
             let listing = async {
                 let pages = pages::list(session, list, catalogue, |_| count += 1).await?;
@@ -352,7 +369,8 @@ impl Run {
             }
         }
         let look = matches!(session, Session::Modern(_)) && self.known.is_none();
-        if look && self.caller.settings.health.protocol == Protocol::Auto {
+        if look && Instant::now() < until && self.caller.settings.health.protocol == Protocol::Auto
+        {
             let caller = Rc::clone(&self.caller);
             let opening =
                 async { Ok(legacy::initialize(&caller).await?.told(|it| it.about.text())) };

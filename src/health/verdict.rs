@@ -106,7 +106,7 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Healthy => f.write_str("every step was answered as it should be"),
+            Verdict::Healthy => f.write_str("all that decides was answered as it should be"),
             Verdict::Unauthenticated { status, token_sent } => {
                 let why = if *token_sent {
                     "the token was refused"

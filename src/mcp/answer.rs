@@ -135,11 +135,6 @@ impl Body {
         }
     }
 
-    /// Whether it is a stream and stands between two events, where a comment may be put in.
-    pub fn at_boundary(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.reader.at_boundary())
-    }
-
     /// Whether an event had an id, after which the client may resume.
     pub fn saw_event_id(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.saw_event_id)

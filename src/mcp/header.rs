@@ -49,6 +49,11 @@ impl Era {
     }
 }
 
+/// The trace that a request says it belongs to (W3C Trace Context).
+pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    headers.get("traceparent")?.to_str().ok()
+}
+
 /// The first of the headers that must not be repeated, but is: two values would let the router
 /// and the server read different ones.
 pub fn repeated(headers: &HeaderMap) -> Option<HeaderName> {

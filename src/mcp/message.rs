@@ -129,6 +129,11 @@ impl Reader {
         if self.envelope.broken { &[] } else { &self.envelope.ids }
     }
 
+    /// The id of a single reply: that of the server's request which it answers.
+    pub fn reply_id(&self) -> Option<&RequestId> {
+        self.envelope.reply_id.as_ref().filter(|_| self.shape() == Shape::Reply)
+    }
+
     /// `params.name` of a single message: the tool or the prompt. `None` as well where it is longer
     /// than 256 bytes.
     pub fn name(&self) -> Option<&str> {
@@ -140,10 +145,10 @@ impl Reader {
         self.envelope.params.has_cursor
     }
 
-    /// Whether a single message has a `params.requestState`: it goes on with a call that a server
-    /// had answered by a question.
-    pub fn has_request_state(&self) -> bool {
-        self.envelope.params.has_request_state
+    /// `params.requestId` of a single message: the call that a client cancels.
+    pub fn cancelled_id(&self) -> Option<&RequestId> {
+        let is_cancel = self.envelope.now.method == Some(Method::CANCELLED);
+        self.envelope.params.request_id.as_ref().filter(|_| is_cancel)
     }
 
     /// `params._meta.traceparent` of a single message, unchecked, up to 64 bytes.
@@ -172,7 +177,7 @@ enum Key {
     Params,
     Name,
     Cursor,
-    RequestState,
+    RequestId,
     Meta,
     Traceparent,
 }
@@ -193,7 +198,7 @@ enum Place {
 struct Params {
     name: Option<Box<str>>,
     has_cursor: bool,
-    has_request_state: bool,
+    request_id: Option<RequestId>,
     traceparent: Option<Box<str>>,
 }
 
@@ -209,6 +214,7 @@ struct Envelope {
     key: Option<Key>,
     params: Params,
     ids: Vec<RequestId>,
+    reply_id: Option<RequestId>,
     initialize_in_batch: bool,
     broken: bool,
 }
@@ -222,10 +228,10 @@ impl Envelope {
 
     fn end_of_message(&mut self) {
         let message = &mut self.now;
-        if let (Some(_), Some(id)) = (message.method, message.id.take())
-            && self.ids.len() < BATCH_IDS_MAX
-        {
-            self.ids.push(id);
+        match (message.method, message.id.take()) {
+            (Some(_), Some(id)) if self.ids.len() < BATCH_IDS_MAX => self.ids.push(id),
+            (None, Some(id)) if self.array.is_none() => self.reply_id = Some(id),
+            _ => {}
         }
         self.initialize_in_batch |=
             self.array.is_some() && message.method == Some(Method::INITIALIZE);
@@ -250,7 +256,7 @@ impl Visit for Envelope {
             (Place::Envelope, Some("params")) if self.array.is_none() => Some(Key::Params),
             (Place::Params, Some("name")) => Some(Key::Name),
             (Place::Params, Some("cursor")) => Some(Key::Cursor),
-            (Place::Params, Some("requestState")) => Some(Key::RequestState),
+            (Place::Params, Some("requestId")) => Some(Key::RequestId),
             (Place::Params, Some("_meta")) => Some(Key::Meta),
             (Place::Meta, Some("traceparent")) => Some(Key::Traceparent),
             _ => None,
@@ -281,7 +287,7 @@ impl Visit for Envelope {
             }
             Some(Key::Name) => self.params.name = bounded(token, NAME_MAX),
             Some(Key::Cursor) => self.params.has_cursor = token.is_text(),
-            Some(Key::RequestState) => self.params.has_request_state = token.is_text(),
+            Some(Key::RequestId) => self.params.request_id = RequestId::of(token),
             Some(Key::Traceparent) => self.params.traceparent = bounded(token, TRACEPARENT_MAX),
             _ => {}
         }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A method of MCP, or a word with an underscore in front for what has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Method(&'static str);
 
 /// Every method of the revisions 2024-11-05 to 2026-07-28 that a client sends.
@@ -61,6 +61,10 @@ impl Method {
     /// Asks a modern server what it speaks.
     pub const DISCOVER: Method = Method("server/discover");
 
+    /// A client gives up a call of its own.
+    pub const CANCELLED: Method = Method("notifications/cancelled");
+    /// Calls a tool.
+    pub const CALL: Method = Method("tools/call");
     /// Opens a stream of what changes at a modern server.
     pub const LISTEN: Method = Method("subscriptions/listen");
 

@@ -278,10 +278,10 @@ fn of_silence(facts: &Facts, heard: Heard, close: Close) -> Verdict {
     }
 }
 
-/// A stream that only ever ends because somebody ends it.
+/// A stream that only ever ends because somebody ends it: each restart of a server ends them all.
 fn of_stream(close: Close) -> Verdict {
     match close {
-        Close::Broken => Verdict::arm(Outcome::Transport, "broken"),
+        Close::Broken => Verdict::nobody(Outcome::Transport, "broken"),
         _ => Verdict::nobody(Outcome::Ok, "stream_ended"),
     }
 }

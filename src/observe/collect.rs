@@ -33,6 +33,9 @@ pub struct Sample {
 pub struct Collector {
     workers: Vec<mpsc::UnboundedSender<()>>,
     samples: mpsc::UnboundedReceiver<Sample>,
+    /// What has come; a collection that is given up, as by a scrape that hangs up, leaves it to
+    /// the next one.
+    come: Vec<Sample>,
 }
 
 /// The end that a worker answers on.
@@ -53,26 +56,25 @@ impl Collector {
                 (asker, Answering { worker, asked, sample: sample.clone() })
             })
             .unzip();
-        (Collector { workers: askers, samples }, ends)
+        (Collector { workers: askers, samples, come: Vec::new() }, ends)
     }
 
     /// Asks every worker and returns what came, late samples of earlier rounds included.
     pub async fn collect(&mut self) -> Vec<Sample> {
         // What came too late for the round before belongs to nobody's count of this one.
-        let mut samples = Vec::new();
         while let Ok(late) = self.samples.try_recv() {
-            samples.push(late);
+            self.come.push(late);
         }
         let mut waiting = self.workers.iter().filter(|worker| worker.send(()).is_ok()).count();
         let until = Instant::now() + ANSWER_MAX;
         while waiting > 0 {
             match tokio::time::timeout_at(until, self.samples.recv()).await {
-                Ok(Some(sample)) => samples.push(sample),
+                Ok(Some(sample)) => self.come.push(sample),
                 Ok(None) | Err(_) => break,
             }
             waiting -= 1;
         }
-        samples
+        std::mem::take(&mut self.come)
     }
 }
 
@@ -85,5 +87,24 @@ impl Answering {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::tally::Tally;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_is_not_lost_with_whoever_asked() {
+        let (mut collector, ends) = Collector::new(2);
+        let tally = Tally { accepted: 7, ..Tally::default() };
+        let sample = Sample { worker: 0, tally, pool: PoolCounts::default() };
+        ends[0].sample.send(sample).unwrap();
+        // A scrape that hangs up while the other worker is busy.
+        let gone = tokio::time::timeout(ANSWER_MAX / 2, collector.collect()).await;
+        assert!(gone.is_err());
+        let accepted: u64 = collector.collect().await.iter().map(|it| it.tally.accepted).sum();
+        assert_eq!(accepted, 7);
     }
 }

@@ -4,73 +4,67 @@
 //! tally away once a second. Does not know: who collects it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use http::StatusCode;
+use tokio::time::Instant;
 
-use crate::mcp::Method;
-use crate::names::{Arm, PerArm};
+use crate::mcp::{Era, Method};
+use crate::names::{Arm, Blame, EndpointId, Outcome, PerArm};
+use crate::route::tools::ToolLabel;
 
-/// How an exchange ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The server answered with a success or a redirection.
-    Ok,
-    /// The server answered 4xx.
-    ClientError,
-    /// The server answered 5xx.
-    HttpError,
-    /// No connection, or it ended before the answer did.
-    Transport,
-    /// The server was silent for too long.
-    Timeout,
-    /// The client went away before the answer's end.
-    Cancelled,
-    /// We refused it.
-    Rejected,
-}
+use super::join::Crossing;
+use super::latency::Sketch;
+use super::session::SessionKey;
 
-impl Outcome {
-    /// The outcome that an HTTP status alone tells.
-    pub fn of(status: StatusCode) -> Outcome {
-        match status.as_u16() {
-            500.. => Outcome::HttpError,
-            400.. => Outcome::ClientError,
-            _ => Outcome::Ok,
-        }
-    }
+/// Crossings that a worker keeps until the next collection.
+const CROSSINGS_MAX: usize = 65_536;
+/// Sessions whose use a worker notes until the next collection.
+const USED_MAX: usize = 65_536;
 
-    /// The label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Ok => "ok",
-            Outcome::ClientError => "client_error",
-            Outcome::HttpError => "http_error",
-            Outcome::Transport => "transport",
-            Outcome::Timeout => "timeout",
-            Outcome::Cancelled => "cancelled",
-            Outcome::Rejected => "rejected",
-        }
-    }
-}
-
-/// What an exchange is counted under.
+/// What an exchange is counted under. Every part comes from a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Labels {
-    /// The arm that answered, if it came to that.
+    /// The arm that was asked, if it came to that.
     pub arm: Option<Arm>,
+    /// Its endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// How the client speaks.
+    pub era: Era,
     /// The JSON-RPC method, or the word for what has none.
     pub method: Method,
+    /// The tool, for `tools/call`.
+    pub tool: ToolLabel,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whose fault that is.
+    pub blame: Blame,
     /// The hundreds of the status that the client got; 0 when it got none.
-    pub status: u16,
+    pub status: u8,
+}
+
+/// The exchanges with the same labels.
+#[derive(Clone, Debug, Default)]
+pub struct Count {
+    /// How many.
+    pub exchanges: u64,
+    /// Bytes of their answers' bodies, as the servers sent them.
+    pub bytes: u64,
+    /// From the request's arrival to the JSON-RPC response, of those with the outcome `ok` that
+    /// have such a time.
+    pub latency: Sketch,
 }
 
 /// The counts of one worker.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Exchanges that ended.
-    pub exchanges: HashMap<Labels, u64>,
+    pub exchanges: HashMap<Labels, Count>,
+    /// From the request's arrival to the answer's head.
+    pub first_byte: PerArm<Sketch>,
+    /// What is to be joined with what another worker saw.
+    pub crossings: Vec<Crossing>,
+    /// Sessions that were used, and when last.
+    pub used: HashMap<SessionKey, (Arm, Instant)>,
     /// Attempts to get an answer that came to nothing, by arm and reason; some are made good by
     /// another endpoint, and then no exchange shows them.
     pub failed_attempts: HashMap<(Arm, &'static str), u64>,
@@ -100,13 +94,37 @@ impl Copy for PerArmCount {}
 
 impl Tally {
     /// Counts an exchange that has ended.
-    pub fn exchange(&mut self, labels: Labels) {
-        *self.exchanges.entry(labels).or_default() += 1;
+    pub fn exchange(&mut self, labels: Labels, bytes: u64, latency: Option<Duration>) {
+        let count = self.exchanges.entry(labels).or_default();
+        count.exchanges += 1;
+        count.bytes += bytes;
+        if let Some(latency) = latency {
+            count.latency.add(latency);
+        }
     }
 
     /// Counts an attempt that came to nothing.
     pub fn failed_attempt(&mut self, arm: Arm, reason: &'static str) {
         *self.failed_attempts.entry((arm, reason)).or_default() += 1;
+    }
+
+    /// Notes that a session is in use.
+    pub fn use_session(&mut self, session: SessionKey, arm: Arm, now: Instant) {
+        if self.used.len() < USED_MAX || self.used.contains_key(&session) {
+            self.used.insert(session, (arm, now));
+        }
+    }
+
+    /// Keeps a crossing for the control plane; gives it back when there is no room. What begins or
+    /// ends is always kept: there is no more of it than of streams and sessions.
+    pub fn cross(&mut self, crossing: Crossing) -> Option<Crossing> {
+        use super::join::What::{Closed, StreamEnded, StreamOpened};
+        let is_bounded = matches!(crossing.what, Closed(_) | StreamOpened(..) | StreamEnded(..));
+        if self.crossings.len() >= CROSSINGS_MAX && !is_bounded {
+            return Some(crossing);
+        }
+        self.crossings.push(crossing);
+        None
     }
 
     /// Hands over the counts and begins anew; what is there stays.

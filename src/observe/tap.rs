@@ -1,112 +1,190 @@
-//! Wraps an answer's body and reports once how the exchange ended: at its end, at an error, or
-//! when the client drops it.
+//! Looks at an answer's body while it passes: every piece goes on untouched and at once, and the
+//! exchange is reported once, at the body's end, at an error, or when the client drops it.
 //!
-//! Does not know: what is in the body.
+//! Constant memory, whatever the body's size. Does not know: what is counted how.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
-use crate::mcp::Method;
-use crate::names::Arm;
+use crate::mcp::answer::{self, Message, Response};
+use crate::mcp::message::RequestId;
+use crate::mcp::outcome::{Close, Facts, Heard};
 use crate::upstream::answer::AnswerFault;
 
-use super::tally::{Labels, Outcome, Tally};
+use super::join::StreamEnd;
+use super::report::{Report, Told};
+use super::session::CallKey;
+use super::stream::{OpenStream, SessionStream};
 
-/// The report of one exchange, made exactly once; dropped without a word, it says `cancelled`.
-#[derive(Debug)]
-pub struct Report {
-    tally: Rc<RefCell<Tally>>,
-    arm: Option<Arm>,
-    method: Method,
-    made: bool,
+/// Requests of the server in one answer that the clock is stopped for.
+const ASKS_MAX: usize = 64;
+
+/// How a body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// One JSON document.
+    Json,
+    /// An event stream.
+    Stream,
+    /// Compressed, which nobody asked for.
+    Encoded,
+    /// Of another type than MCP has.
+    Other,
+    /// Not MCP.
+    Nothing,
 }
 
-impl Report {
-    /// A report that is still to be made.
-    pub fn new(tally: &Rc<RefCell<Tally>>, method: Method) -> Report {
-        Report { tally: Rc::clone(tally), arm: None, method, made: false }
-    }
-
-    /// The body has told the method.
-    pub fn set_method(&mut self, method: Method) {
-        self.method = method;
-    }
-
-    /// An endpoint of this arm has been asked.
-    pub fn set_arm(&mut self, arm: Arm) {
-        self.arm = Some(arm);
-    }
-
-    /// Makes the report; `status` is what the client got.
-    pub fn make(&mut self, outcome: Outcome, status: Option<StatusCode>) {
-        if std::mem::replace(&mut self.made, true) {
-            return;
-        }
-        let (arm, method) = (self.arm, self.method);
-        let status = status.map_or(0, |status| status.as_u16() / 100);
-        self.tally.borrow_mut().exchange(Labels { arm, method, outcome, status });
-    }
-
-    /// Leaves the report to whoever sees the exchange to its end.
-    #[must_use]
-    pub fn hand_over(&mut self) -> Report {
-        let made = std::mem::replace(&mut self.made, true);
-        Report { tally: Rc::clone(&self.tally), arm: self.arm, method: self.method, made }
-    }
-
-    /// Not to be counted at all: a browser's preflight.
-    pub fn waive(&mut self) {
-        self.made = true;
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        self.make(Outcome::Cancelled, None);
-    }
-}
-
-/// A body that reports how it ended.
+/// A body that is looked at.
 #[derive(Debug)]
 pub struct Tap<B> {
     inner: B,
+    reader: Option<answer::Body>,
+    seen: Seen,
+    /// Keeps it counted as an open stream.
+    open: Option<OpenStream>,
+}
+
+/// What has been seen of a body.
+#[derive(Debug)]
+struct Seen {
     report: Report,
-    status: StatusCode,
-    /// Streams without an answer of their own end when the client leaves.
-    endless: bool,
-    stream: Option<OpenStream>,
+    reading: Reading,
+    bytes: u64,
+    /// A stream of a session that answers no request of its own.
+    stream: Option<Rc<SessionStream>>,
+    heard: Heard,
+    /// When the response was there.
+    answered: Option<Instant>,
+    /// What is known of the request, once an answer needs it.
+    request: Option<(Facts, Option<RequestId>)>,
+    asks: Vec<(CallKey, Instant)>,
 }
 
 impl<B: Body<Data = Bytes, Error = AnswerFault> + Unpin> Tap<B> {
-    /// Taps the body of an answer. `endless`: it has no end of its own, so the client's leaving
-    /// is its end. `stream`: keeps it counted as an open stream.
+    /// Taps the body of an answer. `stream`: it is a session's stream. `open`: keeps it counted.
     pub fn new(
         inner: B,
         report: Report,
-        status: StatusCode,
-        endless: bool,
-        stream: Option<OpenStream>,
+        reading: Reading,
+        stream: Option<Rc<SessionStream>>,
+        open: Option<OpenStream>,
     ) -> Tap<B> {
-        let mut tap = Tap { inner, report, status, endless, stream };
+        let reader = match reading {
+            Reading::Json => Some(answer::Body::json()),
+            Reading::Stream => Some(answer::Body::stream()),
+            Reading::Encoded | Reading::Other | Reading::Nothing => None,
+        };
+        let seen = Seen {
+            report,
+            reading,
+            bytes: 0,
+            stream,
+            heard: match reading {
+                Reading::Encoded => Heard::Encoded,
+                Reading::Nothing => Heard::NotRead,
+                Reading::Json | Reading::Stream | Reading::Other => Heard::Nothing,
+            },
+            answered: None,
+            request: None,
+            asks: Vec::new(),
+        };
+        let mut tap = Tap { inner, reader, seen, open };
         tap.check_end();
         tap
     }
 
+    fn see(&mut self, data: &[u8]) {
+        let Tap { reader, seen, .. } = self;
+        seen.bytes += data.len() as u64;
+        if let Some(reader) = reader {
+            reader.feed(data, &mut |message| seen.message(&message));
+        } else if seen.reading == Reading::Other && !data.is_empty() {
+            seen.heard = Heard::WrongType;
+        }
+        self.check_end();
+    }
+
+    /// Whoever reads us may not ask again after the last piece.
     fn check_end(&mut self) {
         if self.inner.is_end_stream() {
-            self.end();
+            self.end(Close::Complete);
+        }
+    }
+}
+
+impl<B> Tap<B> {
+    fn end(&mut self, close: Close) {
+        let Tap { reader, seen, open, .. } = self;
+        if let (Some(reader), Close::Complete) = (reader.as_mut(), close) {
+            reader.finish(&mut |message| seen.message(&message));
+        }
+        seen.tell(close, reader.as_ref());
+        *open = None;
+    }
+}
+
+impl Seen {
+    fn message(&mut self, message: &Message) {
+        if let Some(stream) = &self.stream {
+            // Somebody else's answer, by its id.
+            return match message {
+                Message::Response(Response { id: Some(id), content }) => {
+                    stream.answer(id, *content);
+                }
+                Message::Request(Some(id)) => stream.ask(id),
+                _ => {}
+            };
+        }
+        let report = &self.report;
+        let (facts, id) = self.request.get_or_insert_with(|| (report.facts(), report.request_id()));
+        self.heard.hear(message, facts, report.status(), id.as_ref());
+        match message {
+            Message::Request(Some(id)) => self.ask(id),
+            Message::Response(_) if self.is_answered() => {
+                self.answered.get_or_insert_with(Instant::now);
+            }
+            _ => {}
         }
     }
 
-    fn end(&mut self) {
-        self.report.make(Outcome::of(self.status), Some(self.status));
-        self.stream = None;
+    fn is_answered(&self) -> bool {
+        matches!(self.heard, Heard::Batch(_) | Heard::Response { ours: true, .. })
+    }
+
+    fn ask(&mut self, id: &RequestId) {
+        if let Some(session) = self.report.session()
+            && self.answered.is_none()
+            && self.asks.len() < ASKS_MAX
+        {
+            self.asks.push((CallKey::of(session, id), Instant::now()));
+        }
+    }
+
+    fn tell(&mut self, close: Close, reader: Option<&answer::Body>) {
+        let retry = || reader.and_then(answer::Body::retry);
+        if let Some(stream) = self.stream.take() {
+            match close {
+                Close::Complete => stream.end(StreamEnd::ByServer(retry())),
+                Close::Broken | Close::Stalled { .. } => stream.end(StreamEnd::Broken),
+                Close::ClientLeft | Close::NotResumed => {}
+            }
+        }
+        let is_silent = matches!(self.heard, Heard::Nothing | Heard::NoResponse);
+        let may_resume =
+            close == Close::Complete && is_silent && reader.is_some_and(answer::Body::saw_event_id);
+        self.report.tell(Told {
+            heard: self.heard,
+            close,
+            bytes: self.bytes,
+            answered: self.answered,
+            asks: std::mem::take(&mut self.asks),
+            resume_after: may_resume.then(|| retry().unwrap_or_default()),
+        });
     }
 }
 
@@ -120,18 +198,19 @@ impl<B: Body<Data = Bytes, Error = AnswerFault> + Unpin> Body for Tap<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         match &polled {
-            Poll::Ready(Some(Ok(_))) => self.check_end(),
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
+                Some(data) => self.see(data),
+                None => self.check_end(),
+            },
             Poll::Ready(Some(Err(fault))) => {
-                let outcome = match fault {
-                    AnswerFault::Broken(_) => Outcome::Transport,
-                    AnswerFault::Stalled => Outcome::Timeout,
-                };
                 tracing::debug!(%fault, "answer not completed");
-                let status = self.status;
-                self.report.make(outcome, Some(status));
-                self.stream = None;
+                let asked = !self.seen.asks.is_empty();
+                self.end(match fault {
+                    AnswerFault::Broken(_) => Close::Broken,
+                    AnswerFault::Stalled => Close::Stalled { asked },
+                });
             }
-            Poll::Ready(None) => self.end(),
+            Poll::Ready(None) => self.end(Close::Complete),
             Poll::Pending => {}
         }
         polled
@@ -148,29 +227,97 @@ impl<B: Body<Data = Bytes, Error = AnswerFault> + Unpin> Body for Tap<B> {
 
 impl<B> Drop for Tap<B> {
     fn drop(&mut self) {
-        if self.endless {
-            self.report.make(Outcome::of(self.status), Some(self.status));
+        self.end(Close::ClientLeft);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use http::{HeaderMap, Method as HttpMethod};
+    use proptest::collection::vec;
+    use proptest::prelude::{Just, any, prop_oneof, proptest};
+
+    use super::super::report::Desk;
+    use super::super::tally::Tally;
+    use super::*;
+    use crate::mcp::Call;
+    use crate::mcp::classify::Paths;
+
+    /// A body in pieces, which ends well or not.
+    struct Pieces {
+        left: VecDeque<Vec<u8>>,
+        stalls: bool,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = AnswerFault;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+            Poll::Ready(match self.left.pop_front() {
+                Some(piece) => Some(Ok(Frame::data(piece.into()))),
+                None if self.stalls => Some(Err(AnswerFault::Stalled)),
+                None => None,
+            })
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.left.is_empty() && !self.stalls
         }
     }
-}
 
-/// Keeps a stream counted as open.
-#[derive(Debug)]
-pub struct OpenStream {
-    tally: Rc<RefCell<Tally>>,
-    arm: Arm,
-}
-
-impl OpenStream {
-    /// Counts a stream from this arm until the guard is dropped.
-    pub fn new(tally: &Rc<RefCell<Tally>>, arm: Arm) -> OpenStream {
-        *tally.borrow_mut().now.streams.get_mut(arm) += 1;
-        OpenStream { tally: Rc::clone(tally), arm }
+    fn report(tally: &Rc<RefCell<Tally>>) -> Report {
+        let paths = Paths { mcp: "/mcp", sse: "/sse" };
+        let call = Call::of(&HttpMethod::POST, "/mcp", &HeaderMap::new(), paths, false);
+        let desk = Desk {
+            tally: Rc::clone(tally),
+            tools: Arc::default(),
+            suspect_after: 3,
+            access_log: false,
+        };
+        Report::new(desk, call, Rc::default(), None)
     }
-}
 
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        *self.tally.borrow_mut().now.streams.get_mut(self.arm) -= 1;
+    proptest! {
+        #[test]
+        fn every_piece_passes_and_the_end_is_told_once(
+            pieces in vec(prop_oneof![
+                vec(any::<u8>(), 0..40),
+                Just(b"data: {\"id\":1,\"result\":{}}\n\n".to_vec()),
+                Just(b"{\"id\":1,\"error\":{\"code\":-32603}}".to_vec()),
+            ], 0..12),
+            stalls: bool,
+            // Asked again after the end, or dropped before it.
+            polls in 0..16_usize,
+            reading in prop_oneof![
+                Just(Reading::Json), Just(Reading::Stream), Just(Reading::Encoded),
+                Just(Reading::Other), Just(Reading::Nothing),
+            ],
+        ) {
+            let tally = Rc::new(RefCell::new(Tally::default()));
+            let body = Pieces { left: pieces.clone().into(), stalls };
+            let mut tap = Tap::new(body, report(&tally), reading, None, None);
+            let mut passed = Vec::new();
+            for _ in 0..polls {
+                let polled =
+                    Pin::new(&mut tap).poll_frame(&mut Context::from_waker(Waker::noop()));
+                if let Poll::Ready(Some(Ok(frame))) = polled {
+                    passed.push(frame.into_data().unwrap().to_vec());
+                }
+            }
+            drop(tap);
+            assert_eq!(passed, pieces[..polls.min(pieces.len())]);
+            let tally = tally.borrow();
+            let told: Vec<_> = tally.exchanges.values().map(|it| (it.exchanges, it.bytes)).collect();
+            assert_eq!(told, [(1, passed.concat().len() as u64)]);
+        }
     }
 }

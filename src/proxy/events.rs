@@ -5,6 +5,7 @@
 //! what the events say.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,7 +16,9 @@ use tokio::time::{Instant, Sleep};
 use url::Url;
 
 use crate::mcp::sse::{Event, Kept, Kind, Reader};
-use crate::route::affinity::tagged_uri;
+use crate::observe::session::SessionKey;
+use crate::observe::stream::SessionStream;
+use crate::route::affinity::{tagged_uri, uri_tag};
 use crate::route::{Endpoint, RoutingTable};
 
 /// A comment, which every client skips.
@@ -34,6 +37,8 @@ pub struct MessageUri {
     pub base: Url,
     /// Scheme and authority under which clients know us.
     pub origin: String,
+    /// Is told of the session.
+    pub stream: Option<Rc<SessionStream>>,
 }
 
 impl MessageUri {
@@ -43,6 +48,11 @@ impl MessageUri {
             return None;
         }
         let own = self.public(str::from_utf8(data.whole()?).ok()?.trim())?;
+        if let Some(stream) = &self.stream
+            && let Some((tag, _)) = own.parse().ok().as_ref().and_then(uri_tag)
+        {
+            stream.open_session(SessionKey::of(tag.as_bytes()));
+        }
         Some(format!("event: endpoint\ndata: {own}\n\n"))
     }
 

@@ -5,20 +5,24 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::config::Config;
 use crate::mcp::classify::Paths;
+use crate::mcp::header::{self, SESSION_ID};
 use crate::mcp::message::Shape;
 use crate::mcp::scan::Progress;
+use crate::mcp::trace::TraceId;
 use crate::mcp::{Call, Era, Kind, Method};
+use crate::observe::report::{Desk, Report};
+use crate::observe::session::SessionKey;
 use crate::observe::tally::Tally;
-use crate::observe::tap::Report;
 use crate::route::RoutingTable;
 use crate::route::affinity::{self, NoSession, Place, UpstreamSession};
 use crate::upstream::forwarded::Client;
@@ -59,11 +63,18 @@ impl Inbound {
         let client = Client::of(peer, &head.uri, &head.headers, &config.affinity.trusted_proxies);
         let message = call.kind == Kind::Post;
         let body = RequestBody::new(body, message, config.limits.body, config.timeouts.body_idle);
-        let mut report = Report::new(tally, call.method);
+        let watch = body.watch();
+        let desk = Desk {
+            tally: Rc::clone(tally),
+            tools: Arc::clone(&table.tools),
+            suspect_after: config.health.suspect_after,
+            access_log: config.log.access,
+        };
+        let trace = header::traceparent(&head.headers);
+        let mut report = Report::new(desk, call, Rc::clone(&watch), trace);
         if call.kind == Kind::Preflight {
             report.waive();
         }
-        let watch = body.watch();
         Inbound { head, client, call, report, watch, in_session: false, body: Some(body) }
     }
 
@@ -77,7 +88,7 @@ impl Inbound {
             let shape = body.peek().await?;
             if needed {
                 self.call = self.call.with_body(shape);
-                self.report.set_method(self.call.method);
+                self.report.set_call(self.call);
             }
             if shape == (Shape::Batch { initialize: true }) {
                 return Err(Refusal::InitializeInBatch);
@@ -91,6 +102,13 @@ impl Inbound {
         let Parts { headers, uri, .. } = &self.head;
         let place = affinity::place(table, &self.call, headers, uri, self.client.address)?;
         self.in_session = matches!(place, Place::Session(_));
+        if self.in_session {
+            // As the client has it: the tag in the URI of a message, else the tagged id.
+            let uri_tag = affinity::uri_tag(&self.head.uri).filter(|_| self.call.by_uri);
+            let id = uri_tag.as_ref().map(|(tag, _)| tag.as_bytes());
+            let id = id.or_else(|| self.head.headers.get(SESSION_ID).map(HeaderValue::as_bytes));
+            self.report.in_session(SessionKey::of(id.unwrap_or_default()));
+        }
         Ok(place)
     }
 
@@ -140,6 +158,14 @@ impl Inbound {
             _ if !watch.reader().ids().is_empty() => Some(StatusCode::OK),
             _ => None,
         }
+    }
+
+    /// The trace that it belongs to, from its head or else from its body.
+    pub fn trace_id(&self) -> Option<String> {
+        let watch = self.watch.borrow();
+        let traceparent = header::traceparent(&self.head.headers);
+        let traceparent = traceparent.or_else(|| watch.reader().traceparent())?;
+        TraceId::of(traceparent).map(|trace| trace.as_str().to_owned())
     }
 
     /// The body, to be sent on.

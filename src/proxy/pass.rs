@@ -3,6 +3,7 @@
 //!
 //! Does not know: why this endpoint was chosen.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -10,10 +11,13 @@ use http::{HeaderMap, HeaderValue, Response, response};
 use url::Url;
 
 use crate::mcp::Kind;
-use crate::mcp::header::SESSION_ID;
-use crate::observe::tap::{OpenStream, Tap};
+use crate::mcp::header::{LAST_EVENT_ID, SESSION_ID};
+use crate::observe::join::Brings;
+use crate::observe::session::SessionKey;
+use crate::observe::stream::{OpenStream, SessionStream};
+use crate::observe::tap::{Reading, Tap};
 use crate::route::{Endpoint, RoutingTable};
-use crate::upstream::answer::AnswerBody;
+use crate::upstream::forward::Answered;
 use crate::upstream::rewrite;
 
 use super::Worker;
@@ -29,22 +33,22 @@ pub fn answer(
     worker: &Worker,
     table: &Arc<RoutingTable>,
     inbound: &mut Inbound,
-    endpoint: &Arc<Endpoint>,
-    answer: Response<AnswerBody>,
+    answered: Answered,
 ) -> Result<Response<ReplyBody>, Refusal> {
     let config = &table.config;
+    let Answered { endpoint, answer, sent } = answered;
     let (mut head, body) = answer.into_parts();
-    inbound.report.set_arm(endpoint.arm);
-    tag_session(table, inbound, endpoint, &mut head)?;
-    if inbound.call.opens_session() && head.status.is_success() {
-        *worker.tally.borrow_mut().sessions.get_mut(endpoint.arm) += 1;
-    }
+    inbound.report.answered(&endpoint, head.status, sent);
+    tag_session(table, inbound, &endpoint, &mut head)?;
+    let reading = reading(inbound, &head.headers);
+    let session_stream = session_stream(worker, inbound, &endpoint, &head);
+    let open = (reading == Reading::Stream).then(|| OpenStream::new(&worker.tally, endpoint.arm));
+    let body = Tap::new(body, inbound.report.hand_over(), reading, session_stream.clone(), open);
     let origin = config.public_origin.clone().or_else(|| inbound.client.origin());
     let origin = origin.unwrap_or_default();
-    rewrite::response(&mut head, endpoint, &origin, inbound.head.uri.path(), config);
-    let is_stream = is_event_stream(&head.headers);
-    let body = if is_stream {
-        let uri = message_uri(table, inbound, endpoint, origin);
+    rewrite::response(&mut head, &endpoint, &origin, inbound.head.uri.path(), config);
+    let body = if reading == Reading::Stream {
+        let uri = message_uri(table, inbound, &endpoint, origin, session_stream);
         if uri.is_some() {
             // It may become longer by a tag.
             head.headers.remove(CONTENT_LENGTH);
@@ -56,15 +60,58 @@ pub fn answer(
     } else {
         Events::not_a_stream(body)
     };
-    let open = is_stream.then(|| OpenStream::new(&worker.tally, endpoint.arm));
-    let body = Tap::new(body, inbound.report.hand_over(), head.status, inbound.is_endless(), open);
     Ok(Response::from_parts(head, ReplyBody::Passed(body)))
+}
+
+/// How an answer's body is to be read.
+fn reading(inbound: &Inbound, headers: &HeaderMap) -> Reading {
+    let is_plain = headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let media_type = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let media_type = media_type.trim_ascii();
+    let is_mcp = !matches!(inbound.call.kind, Kind::Other | Kind::Preflight | Kind::Unsupported);
+    if !is_plain {
+        Reading::Encoded
+    } else if media_type.eq_ignore_ascii_case(b"text/event-stream") {
+        Reading::Stream
+    } else if !is_mcp {
+        Reading::Nothing
+    } else if media_type.eq_ignore_ascii_case(b"application/json") {
+        Reading::Json
+    } else {
+        Reading::Other
+    }
+}
+
+/// The stream of a session that is not the answer to a POST, if this is one.
+fn session_stream(
+    worker: &Worker,
+    inbound: &Inbound,
+    endpoint: &Endpoint,
+    head: &response::Parts,
+) -> Option<Rc<SessionStream>> {
+    if !head.status.is_success() {
+        return None;
+    }
+    let resumes = inbound.head.headers.contains_key(LAST_EVENT_ID);
+    let brings = if resumes { Brings::Answers } else { Brings::News };
+    match (inbound.call.kind, inbound.report.session()) {
+        (Kind::Stream, Some(session)) if inbound.in_session => {
+            Some(SessionStream::of(&worker.tally, endpoint.arm, session, brings))
+        }
+        (Kind::Stream | Kind::LegacyStream, None) => {
+            Some(SessionStream::of_legacy(&worker.tally, endpoint.arm))
+        }
+        _ => None,
+    }
 }
 
 /// Puts the tag on the server's session id, or gives a session to a server that has none.
 fn tag_session(
     table: &RoutingTable,
-    inbound: &Inbound,
+    inbound: &mut Inbound,
     endpoint: &Endpoint,
     head: &mut response::Parts,
 ) -> Result<(), Refusal> {
@@ -81,6 +128,9 @@ fn tag_session(
         }
         None => return Ok(()),
     };
+    if inbound.call.opens_session() {
+        inbound.report.opens(SessionKey::of(session.as_bytes()));
+    }
     let mut value =
         HeaderValue::try_from(session).expect("a tag and a checked id are visible ASCII");
     value.set_sensitive(true);
@@ -94,19 +144,13 @@ fn message_uri(
     inbound: &Inbound,
     endpoint: &Arc<Endpoint>,
     origin: String,
+    stream: Option<Rc<SessionStream>>,
 ) -> Option<MessageUri> {
     if inbound.in_session || !matches!(inbound.call.kind, Kind::LegacyStream | Kind::Stream) {
         return None;
     }
     let path = inbound.head.uri.path_and_query().map_or("/", |path| path.as_str());
     let base = Url::parse(&format!("http://{}{path}", endpoint.url.authority())).ok()?;
-    Some(MessageUri { table: Arc::clone(table), endpoint: Arc::clone(endpoint), base, origin })
-}
-
-/// An event stream that can be read.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let is_stream = headers.get(CONTENT_TYPE).is_some_and(|value| {
-        value.as_bytes().get(..17).is_some_and(|it| it.eq_ignore_ascii_case(b"text/event-stream"))
-    });
-    is_stream && !headers.contains_key(CONTENT_ENCODING)
+    let (table, endpoint) = (Arc::clone(table), Arc::clone(endpoint));
+    Some(MessageUri { table, endpoint, base, origin, stream })
 }

@@ -15,8 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use serde_json::json;
 
 use crate::config::{Config, ErrorStyle};
+use crate::mcp::outcome::{Close, End, Heard};
 use crate::mcp::{Kind, Method};
-use crate::observe::tally::Outcome;
 use crate::observe::tap::Tap;
 use crate::route::affinity::NoSession;
 use crate::upstream::answer::{AnswerBody, AnswerFault};
@@ -89,14 +89,14 @@ struct Told {
     status: StatusCode,
     code: i32,
     reason: &'static str,
-    outcome: Outcome,
+    end: End,
 }
 
 impl Refusal {
     /// The one place where a refusal becomes an answer.
     fn told(&self) -> Told {
-        use Outcome::{Cancelled, Rejected, Timeout, Transport};
-        let (status, code, reason, outcome) = match self {
+        use End::Rejected;
+        let (status, code, reason, end) = match self {
             Refusal::MethodNotAllowed => (405, INVALID_REQUEST, "method_not_allowed", Rejected),
             Refusal::HeadTooLarge => (431, INVALID_REQUEST, "headers_too_large", Rejected),
             Refusal::Repeated(_) => (400, INVALID_REQUEST, "repeated_header", Rejected),
@@ -110,7 +110,7 @@ impl Refusal {
             }
             Refusal::Body(BodyFault::Stalled) => (408, INVALID_REQUEST, "body_stalled", Rejected),
             Refusal::Body(BodyFault::BrokenOff) => {
-                (400, INVALID_REQUEST, "body_broken_off", Cancelled)
+                (400, INVALID_REQUEST, "body_broken_off", End::ClientLeft)
             }
             Refusal::Body(BodyFault::Malformed) => (400, PARSE_ERROR, "malformed_json", Rejected),
             Refusal::NoSession(NoSession::Forged) => {
@@ -118,21 +118,24 @@ impl Refusal {
             }
             Refusal::NoSession(NoSession::Gone) => (404, INVALID_REQUEST, "session_gone", Rejected),
             Refusal::Forward(ForwardError::Unreachable(_)) => {
-                (503, INTERNAL_ERROR, "server_unreachable", Transport)
+                (503, INTERNAL_ERROR, "server_unreachable", End::Unreachable)
             }
             Refusal::Forward(ForwardError::Lost(_)) => {
-                (502, INTERNAL_ERROR, "server_closed_connection", Transport)
+                (502, INTERNAL_ERROR, "server_closed_connection", End::Lost)
+            }
+            Refusal::Forward(ForwardError::Raced(_)) => {
+                (502, INTERNAL_ERROR, "server_closed_connection", End::Raced)
             }
             Refusal::Forward(ForwardError::Timeout(_)) => {
-                (504, INTERNAL_ERROR, "server_timeout", Timeout)
+                (504, INTERNAL_ERROR, "server_timeout", End::NoHeadInTime)
             }
             Refusal::Forward(
                 ForwardError::Garbage(_) | ForwardError::Switched | ForwardError::Body(_),
-            )
-            | Refusal::BadSessionId => (502, INTERNAL_ERROR, "bad_answer", Transport),
+            ) => (502, INTERNAL_ERROR, "bad_answer", End::Garbage),
+            Refusal::BadSessionId => (502, INTERNAL_ERROR, "bad_answer", End::BadSessionId),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Told { status, code, reason, outcome }
+        Told { status, code, reason, end }
     }
 
     /// What the client reads: no addresses, no system errors.
@@ -141,7 +144,7 @@ impl Refusal {
             Refusal::Forward(ForwardError::Unreachable(_)) => {
                 "the MCP server cannot be reached at the moment".to_owned()
             }
-            Refusal::Forward(ForwardError::Lost(_)) => {
+            Refusal::Forward(ForwardError::Lost(_) | ForwardError::Raced(_)) => {
                 "the MCP server closed the connection without an answer".to_owned()
             }
             Refusal::Forward(ForwardError::Garbage(_)) => {
@@ -161,11 +164,12 @@ pub fn refuse(refusal: &Refusal, mut inbound: Inbound, config: &Config) -> Respo
     let is_ours_to_soften = told.code == INTERNAL_ERROR && config.errors == ErrorStyle::JsonRpc;
     let gentle = if is_ours_to_soften { inbound.gentle_status() } else { None };
     let status = gentle.unwrap_or(told.status);
-    inbound.report.make(told.outcome, Some(status));
+    inbound.report.make(told.end, Some(status));
+    let (method, reason, trace_id) = (inbound.call.method, told.reason, inbound.trace_id());
     if told.code == INTERNAL_ERROR {
-        tracing::warn!(method = %inbound.call.method, reason = told.reason, error = %refusal, "not answered by a server");
+        tracing::warn!(%method, reason, error = %refusal, trace_id, "not answered by a server");
     } else {
-        tracing::debug!(method = %inbound.call.method, reason = told.reason, error = %refusal, "refused");
+        tracing::debug!(%method, reason, error = %refusal, trace_id, "refused");
     }
     if status == StatusCode::ACCEPTED {
         return empty(status);
@@ -186,7 +190,9 @@ pub fn refuse(refusal: &Refusal, mut inbound: Inbound, config: &Config) -> Respo
 
 /// The end of a session that only we know of.
 pub fn session_ended(inbound: &mut Inbound) -> Response<ReplyBody> {
-    inbound.report.make(Outcome::Ok, Some(StatusCode::OK));
+    let end = End::Head { status: 200, heard: Heard::Nothing, close: Close::Complete };
+    inbound.report.make(end, Some(StatusCode::OK));
+    inbound.report.ended_session();
     empty(StatusCode::OK)
 }
 
@@ -227,7 +233,7 @@ pub enum ReplyBody {
     /// Ours, in one piece.
     Local(Option<Bytes>),
     /// A server's.
-    Passed(Tap<Events<AnswerBody>>),
+    Passed(Events<Tap<AnswerBody>>),
 }
 
 impl Body for ReplyBody {

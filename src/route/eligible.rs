@@ -23,8 +23,13 @@ impl Effective {
             let secondary = if stable == Arm::Secondary { 1.0 } else { 0.0 };
             return Effective { secondary, nothing_healthy: true };
         }
-        // Only the less fit arm loses: two that come back together share as they should.
-        let kept = |arm| f64::from(split.weight(arm)) / 100.0 * fitness.get(arm) / best;
+        // Only the less fit arm loses: two that come back together share as they should. An arm of
+        // weight 0 stands in where there is nobody else, and does not help out.
+        let kept = |arm: Arm| {
+            let alone = split.weight(arm.other()) == 0 && *fitness.get(arm) > 0.0;
+            let share = if alone { 1.0 } else { fitness.get(arm) / best };
+            f64::from(split.weight(arm)) / 100.0 * share
+        };
         let secondary = if fitness.primary < fitness.secondary {
             1.0 - kept(Arm::Primary)
         } else {
@@ -73,8 +78,9 @@ mod tests {
             (100, 1.0, 0.0, 0.0),
             // One comes back.
             (50, 1.0, 0.1, 0.05),
-            (100, 1.0, 0.5, 0.5),
-            (0, 0.1, 1.0, 0.9),
+            // The other has weight 0 and does not help out.
+            (100, 1.0, 0.5, 1.0),
+            (0, 0.1, 1.0, 0.0),
             (20, 0.5, 1.0, 0.6),
             // Both come back: together as they should be, else the fitter one helps.
             (10, 0.1, 0.1, 0.1),

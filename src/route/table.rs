@@ -18,9 +18,10 @@ use crate::names::{Arm, EndpointId, EndpointUrl, PerArm, Split};
 use super::eligible::Effective;
 use super::principal::Salt;
 use super::tag::Keyring;
+use super::tools::Tools;
 
 /// What routes every request until the next one is published.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RoutingTable {
     /// Grows by one with every published table.
     pub generation: u64,
@@ -36,6 +37,8 @@ pub struct RoutingTable {
     pub keys: Arc<Keyring>,
     /// Key of the principal hash.
     pub salt: Arc<Salt>,
+    /// What tools the servers list.
+    pub tools: Arc<Tools>,
     /// The settings that go with it.
     pub config: Arc<Config>,
     by_id: HashMap<EndpointId, Arc<Endpoint>>,
@@ -189,17 +192,18 @@ impl RoutingTable {
             let of = |it: &Arc<Endpoint>| fitness.get(&it.id).map_or(1.0, |it| it.clamp(0.0, 1.0));
             arm.fitness = arm.endpoints.iter().map(of).collect();
         }
-        RoutingTable {
-            generation: self.generation + 1,
-            split: self.split,
-            effective: effective(self.split, &arms, self.stable),
-            stable: self.stable,
-            arms,
-            keys: Arc::clone(&self.keys),
-            salt: Arc::clone(&self.salt),
-            config: Arc::clone(&self.config),
-            by_id: self.by_id.clone(),
-        }
+        RoutingTable { effective: effective(self.split, &arms, self.stable), arms, ..self.next() }
+    }
+
+    /// The same with other tools.
+    #[must_use]
+    pub fn with_tools(&self, tools: Arc<Tools>) -> RoutingTable {
+        RoutingTable { tools, ..self.next() }
+    }
+
+    /// The same once more, to be changed.
+    fn next(&self) -> RoutingTable {
+        RoutingTable { generation: self.generation + 1, ..self.clone() }
     }
 
     /// The fitness of each endpoint.
@@ -249,7 +253,19 @@ impl RoutingTable {
         let by_id = by_id(&arms);
         let stable = Arm::Primary;
         let effective = effective(split, &arms, stable);
-        RoutingTable { generation, split, effective, stable, arms, keys, salt, config, by_id }
+        let tools = before.map_or_else(Arc::default, |table| Arc::clone(&table.tools));
+        RoutingTable {
+            generation,
+            split,
+            effective,
+            stable,
+            arms,
+            keys,
+            salt,
+            tools,
+            config,
+            by_id,
+        }
     }
 }
 

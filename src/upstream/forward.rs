@@ -35,6 +35,10 @@ pub enum ForwardError {
     /// The request was sent, at least in part, and the connection ended without an answer.
     #[error("the server closed the connection without an answer: {0}")]
     Lost(hyper::Error),
+    /// The same on a kept connection, so soon that the server had most likely been closing it before
+    /// the request came.
+    #[error("the server closed a kept connection when the request was sent: {0}")]
+    Raced(hyper::Error),
     /// What came is no HTTP, or too much of it.
     #[error("the server's answer cannot be read: {0}")]
     Garbage(hyper::Error),
@@ -56,11 +60,18 @@ impl ForwardError {
         !matches!(self, ForwardError::Body(_) | ForwardError::Timeout(_))
     }
 
+    /// Whether it speaks against the endpoint: not what the client did, nor a kept connection that
+    /// the server closed in good order.
+    pub const fn is_fault(&self) -> bool {
+        !matches!(self, ForwardError::Body(_) | ForwardError::Raced(_))
+    }
+
     /// The label.
     pub const fn reason(&self) -> &'static str {
         match self {
             ForwardError::Unreachable(_) => "unreachable",
             ForwardError::Lost(_) => "lost",
+            ForwardError::Raced(_) => "raced",
             ForwardError::Garbage(_) => "garbage",
             ForwardError::Switched => "switched",
             ForwardError::Timeout(_) => "timeout",
@@ -69,15 +80,20 @@ impl ForwardError {
     }
 }
 
+/// A kept connection that ends within a round trip after a request was sent on it was being closed
+/// already; what takes longer may have been the request's own doing. A round trip is about what it
+/// took to connect, and this is for the time until a busy worker looks.
+const RACE_ROOM: Duration = Duration::from_millis(5);
+
 /// The label of an attempt that was answered with a 5xx and made elsewhere again.
-const UNAVAILABLE: &str = "unavailable";
+pub const UNAVAILABLE: &str = "unavailable";
 
 /// What an attempt left behind.
 enum Failed {
     /// The body is still whole: nothing was sent.
     Unsent(RequestBody, ForwardError),
-    /// It may have been carried out. `raced`: on a connection that was being closed.
-    Sent { error: ForwardError, raced: bool },
+    /// It may have been carried out. `reused`: on a connection that had been kept.
+    Sent { error: ForwardError, reused: bool },
 }
 
 /// Where an attempt takes its connection from.
@@ -87,8 +103,15 @@ enum Source {
     New,
 }
 
-/// An answer and where it came from.
-pub type Answered = (Arc<Endpoint>, Response<AnswerBody>);
+/// An answer.
+pub struct Answered {
+    /// Where it came from.
+    pub endpoint: Arc<Endpoint>,
+    /// Its head, and its body to come.
+    pub answer: Response<AnswerBody>,
+    /// When the attempt began that was answered.
+    pub sent: Instant,
+}
 
 /// What one request needs on its way.
 pub struct Forward<'a> {
@@ -105,7 +128,7 @@ pub struct Forward<'a> {
 
 impl Forward<'_> {
     /// Tries the endpoints in order; `head` writes the request for one of them, and `failed` is
-    /// told of each attempt that came to nothing, with its label.
+    /// told of each attempt that came to nothing; without an error it was answered with a 5xx.
     ///
     /// # Errors
     /// The last attempt's, when all have failed.
@@ -113,7 +136,7 @@ impl Forward<'_> {
         &self,
         endpoints: &[Arc<Endpoint>],
         head: impl Fn(&Endpoint) -> Builder,
-        failed: impl Fn(&Endpoint, &'static str),
+        failed: impl Fn(&Endpoint, Option<&ForwardError>),
         mut body: RequestBody,
     ) -> Result<Answered, ForwardError> {
         let is_read_only = self.method.is_some_and(Method::is_read_only);
@@ -123,10 +146,11 @@ impl Forward<'_> {
         let mut refused = None;
         while let Some((endpoint, source)) = attempts.pop_front() {
             let replay = if is_read_only { body.replay() } else { None };
+            let sent = Instant::now();
             let attempt = self.attempt(endpoint, source, head(endpoint), body).await;
             if let Err(Failed::Unsent(_, error) | Failed::Sent { error, .. }) = &attempt {
                 tracing::debug!(endpoint = %endpoint.url, %error, "attempt failed");
-                failed(endpoint, error.reason());
+                failed(endpoint, Some(error));
             }
             body = match (attempt, replay) {
                 (Ok(answer), Some(replay))
@@ -134,17 +158,19 @@ impl Forward<'_> {
                         && is_unavailable(answer.status())
                         && !attempts.is_empty() =>
                 {
-                    failed(endpoint, UNAVAILABLE);
-                    refused = Some((Arc::clone(endpoint), answer));
+                    failed(endpoint, None);
+                    refused = Some(Answered { endpoint: Arc::clone(endpoint), answer, sent });
                     replay
                 }
-                (Ok(answer), _) => return Ok((Arc::clone(endpoint), answer)),
+                (Ok(answer), _) => {
+                    return Ok(Answered { endpoint: Arc::clone(endpoint), answer, sent });
+                }
                 (Err(Failed::Unsent(whole, error)), _) => {
                     last = Some(error);
                     whole
                 }
-                (Err(Failed::Sent { error, raced }), Some(replay)) if error.may_be_repeated() => {
-                    if raced {
+                (Err(Failed::Sent { error, reused }), Some(replay)) if error.may_be_repeated() => {
+                    if reused {
                         attempts.push_front((endpoint, Source::New));
                     }
                     last = Some(error);
@@ -190,26 +216,34 @@ impl Forward<'_> {
                 }
             };
             let watch = request.body().watch();
+            let sent = Instant::now();
             let error = match self.exchange(&mut open, request).await {
                 Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(Failed::Sent { error: ForwardError::Switched, raced: false });
+                    return Err(Failed::Sent { error: ForwardError::Switched, reused: false });
                 }
                 Ok(answer) => return Ok(self.answer(endpoint, open, in_flight, answer)),
                 Err(Interrupted::Timeout(limit)) => {
-                    return Err(Failed::Sent { error: ForwardError::Timeout(limit), raced: false });
+                    return Err(Failed::Sent {
+                        error: ForwardError::Timeout(limit),
+                        reused: false,
+                    });
                 }
                 Err(Interrupted::Error(error)) => error,
             };
             if let Some(fault) = watch.borrow().fault() {
-                return Err(Failed::Sent { error: fault.into(), raced: false });
+                return Err(Failed::Sent { error: fault.into(), reused: false });
             }
-            let raced = open.reused;
+            let reused = open.reused;
+            let raced = reused && sent.elapsed() < open.opened_in + RACE_ROOM;
             if raced {
                 self.pool.count_race();
             }
             match into_unsent(error) {
-                (error, None) => return Err(Failed::Sent { error, raced }),
-                (_, Some(unsent)) if raced => request = unsent,
+                (ForwardError::Lost(error), None) if raced => {
+                    return Err(Failed::Sent { error: ForwardError::Raced(error), reused });
+                }
+                (error, None) => return Err(Failed::Sent { error, reused }),
+                (_, Some(unsent)) if reused => request = unsent,
                 (error, Some(unsent)) => return Err(Failed::Unsent(unsent.into_body(), error)),
             }
             connection = self.pool.open(endpoint, connect).await;
@@ -284,4 +318,16 @@ fn is_unavailable(status: StatusCode) -> bool {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_do_speaks_against_nobody() {
+        assert!(!ForwardError::Body(BodyFault::Malformed).is_fault());
+        assert!(ForwardError::Timeout(Duration::from_secs(1)).is_fault());
+        assert!(ForwardError::Switched.is_fault());
+    }
 }

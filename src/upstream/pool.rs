@@ -60,6 +60,8 @@ pub struct Pool {
 pub struct Connection {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) reused: bool,
+    /// What it took to open it: about a round trip.
+    pub(super) opened_in: Duration,
     task: AbortHandle,
 }
 
@@ -95,7 +97,9 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
         connect: Duration,
     ) -> Result<Connection, ConnectError> {
+        let start = Instant::now();
         let opened = connect::open(endpoint, connect).await;
+        let opened_in = start.elapsed();
         self.count(|counts| match opened {
             Ok(_) => counts.opened += 1,
             Err(_) => counts.failed += 1,
@@ -107,7 +111,7 @@ impl Pool {
             // What went wrong is told to the request that was on it.
             let _ = connection.await;
         });
-        Ok(Connection { sender, reused: false, task: task.abort_handle() })
+        Ok(Connection { sender, reused: false, opened_in, task: task.abort_handle() })
     }
 
     /// Takes a connection back after an exchange that ended as it should.

@@ -71,15 +71,18 @@ async fn what_happened_is_counted_exactly_once() {
     get(router.address, "/mcp", &[("mcp-session-id", &session)]).await;
     let count =
         async |labels: &[&str]| router.metric("tidegate_exchanges_total", labels).await as u64;
-    assert_eq!(
-        count(&["method=\"tools/call\"", "arm=\"primary\"", "outcome=\"ok\"", "status=\"2xx\""])
-            .await,
-        5
-    );
+    let calls = ["method=\"tools/call\"", "tool=\"_other\"", "arm=\"primary\"", "outcome=\"ok\""];
+    assert_eq!(count(&calls).await, 5);
     assert_eq!(count(&["method=\"initialize\""]).await, 1);
-    assert_eq!(count(&["arm=\"none\"", "outcome=\"rejected\"", "status=\"4xx\""]).await, 1);
+    assert_eq!(count(&["arm=\"none\"", "outcome=\"rejected\"", "blame=\"nobody\""]).await, 1);
     assert_eq!(count(&["method=\"_stream\"", "outcome=\"client_error\""]).await, 1);
     assert_eq!(count(&[]).await, 8);
+    let responses =
+        async |labels: &[&str]| router.metric("tidegate_responses_total", labels).await as u64;
+    assert_eq!(responses(&["arm=\"none\"", "status=\"4xx\""]).await, 1);
+    assert_eq!(responses(&["arm=\"primary\"", "status=\"2xx\""]).await, 6);
+    let times = "tidegate_exchange_duration_seconds_count";
+    assert_eq!(router.metric(times, &["tools/call"]).await as u64, 5);
     assert_eq!(
         router.metric("tidegate_split_weight", &["arm=\"primary\"", "configured"]).await as u64,
         100

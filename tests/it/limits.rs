@@ -144,7 +144,8 @@ async fn what_clients_leave_behind_is_cleared_away() {
     let gone = Arc::new(Notify::new());
     let server = Server::scripted(move |_| {
         let head = stream_head(&[]);
-        let start = head + &chunk("data: 1\n\n");
+        let news = r#"data: {"jsonrpc":"2.0","method":"notifications/message"}"#;
+        let start = head + &chunk(&format!("{news}\n\n"));
         vec![Step::Send(start), Step::UntilGone(Arc::clone(&gone))]
     })
     .await;
@@ -154,7 +155,7 @@ async fn what_clients_leave_behind_is_cleared_away() {
         let mut connection = Connection::open(router.address).await;
         connection.request("POST", "/mcp", &MODERN, WHOAMI).await;
         connection.head().await;
-        connection.until("data: 1").await;
+        connection.until("data: ").await;
         open.push(connection);
     }
     let streams = async || router.metric("tidegate_streams_open", &["arm=\"primary\""]).await;

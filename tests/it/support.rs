@@ -10,6 +10,8 @@ pub mod real;
 
 pub mod router;
 
+pub mod scrape;
+
 pub mod server;
 
 use std::future::Future;
@@ -22,7 +24,8 @@ use tokio::net::TcpListener;
 pub use client::{Reply, delete, get, post};
 pub use process::Process;
 pub use router::Router;
-pub use server::{Server, Step};
+pub use scrape::Scrape;
+pub use server::{Seen, Server, Step};
 
 /// Asks again and again until the answer is there.
 pub fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> impl Future<Output = T>

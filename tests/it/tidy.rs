@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom; a new arrow is added here, in the commit that needs it. `app` sees everyone.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("names", &[]),
     ("drain", &[]),
     ("config", &["names"]),
@@ -13,14 +13,15 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("mcp", &["names"]),
     ("route", &["names", "config", "mcp"]),
     ("upstream", &["names", "config", "mcp", "route"]),
-    ("observe", &["names", "mcp", "upstream"]),
+    ("observe", &["names", "mcp", "route", "upstream"]),
     ("proxy", &["names", "config", "mcp", "route", "upstream", "observe"]),
     ("health", &["names", "config", "mcp", "route", "upstream"]),
+    ("judge", &["names", "mcp", "route", "observe"]),
     ("records", &["names", "config", "route"]),
     ("control", &["names", "config", "route", "records"]),
-    ("metrics", &["names", "upstream", "observe"]),
-    ("plane", &["names", "route", "observe", "records", "control", "metrics"]),
-    ("admin", &["names", "config", "route", "records", "control", "plane"]),
+    ("metrics", &["names", "mcp", "route", "upstream", "observe", "health"]),
+    ("plane", &["names", "route", "observe", "health", "judge", "records", "control", "metrics"]),
+    ("admin", &["names", "config", "route", "health", "judge", "records", "control", "plane"]),
     ("telemetry", &["config"]),
     ("demo", &["names", "config"]),
     ("cli", &["names", "config", "health", "records", "admin", "telemetry", "app", "demo"]),

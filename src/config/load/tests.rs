@@ -80,6 +80,10 @@ fn every_shipped_file_loads_with_every_profile() {
     let mut seen = 0;
     for entry in fs::read_dir(shipped()).unwrap() {
         let file = entry.unwrap().path();
+        // The others are for Prometheus and Grafana.
+        if file.is_dir() {
+            continue;
+        }
         let none = Environment::default();
         let names = check_all(Some(&file), &none).unwrap_or_else(|found| panic!("{found}"));
         for profile in names.iter().map(Some).chain([None]) {

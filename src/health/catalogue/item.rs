@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::bounded::tree;
+
 /// One tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::health) struct Tool {
@@ -164,8 +166,7 @@ fn weight(value: &Value) -> usize {
             Value::String(text) => sum += text.len(),
             Value::Array(values) => open.extend(values),
             Value::Object(members) => {
-                // A node of the tree is at least half full.
-                sum += members.keys().map(|key| 2 * size_of::<String>() + key.len()).sum::<usize>();
+                sum += tree(members.len()) + members.keys().map(String::len).sum::<usize>();
                 open.extend(members.values());
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}

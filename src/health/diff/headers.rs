@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::schema::{MAX_PATH, segment};
 use super::{Class, Mark, Out};
-use crate::health::shown::{json, shown};
+use crate::mcp::shown::{json, shown};
 
 const KEY: &str = "x-mcp-header";
 

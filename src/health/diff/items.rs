@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::schema::{self, Direction};
 use super::{Class, Mark, Out, headers};
 use crate::health::catalogue::{Argument, Prompt, Resource, TaskSupport, Tool};
-use crate::health::shown::{is_hidden, shown};
+use crate::mcp::shown::{is_hidden, shown};
 
 /// Characters of a text that are shown of each side.
 const MAX_TEXT: usize = 80;

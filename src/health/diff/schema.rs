@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use self::node::{Node, Types, cost, is_note, settle};
 use super::items::from_difference;
 use super::{Class, Mark};
-use crate::health::shown::{json, shown};
+use crate::mcp::shown::{json, shown};
 
 /// Schemas inside each other that are followed. Generated ones stay below 20.
 const MAX_DEPTH: usize = 64;
@@ -211,6 +211,12 @@ impl<'a> Walk<'a> {
     fn meet(&mut self, old: &Node<'a>, new: &Node<'a>) {
         let unions = [old, new].map(|node| node.map.contains_key("anyOf"));
         if unions.contains(&true) {
+            // Many may refer to the same large one.
+            let roots = self.roots;
+            let cost = old.alternatives_cost(roots.0) + new.alternatives_cost(roots.1);
+            if !self.spend(cost) {
+                return;
+            }
             let sides = (old.alternatives(self.roots.0), new.alternatives(self.roots.1));
             if let (Some(old), Some(new)) = sides {
                 return self.unions(&old, &new, unions == [true, true]);

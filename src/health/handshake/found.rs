@@ -40,6 +40,8 @@ pub struct Step {
     pub took: Duration,
     /// What came of it, or why nothing did.
     pub result: Result<String, String>,
+    /// Whether the verdict depends on it; else it is only worth knowing.
+    pub decides: bool,
 }
 
 /// The ways in which a server was seen to speak.
@@ -62,6 +64,7 @@ impl Probe {
                 "name": step.name,
                 "took_ms": millis(step.took),
                 "ok": step.result.is_ok(),
+                "decides": step.decides,
                 "detail": step.result.as_ref().unwrap_or_else(|why| why),
             })
         });

@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::super::caller::{Ask, Caller, Events, Reply, reply};
-use super::super::plain::plain;
 use super::super::verdict::Fault;
 use super::session::{About, Opened, is_refusal, refusal};
 use crate::mcp::header::{PROTOCOL_VERSION, SESSION_ID, is_legacy};
+use crate::mcp::shown::plain;
 
 /// The version that we offer: the newest with a handshake.
 const VERSION: &str = "2025-11-25";

@@ -10,10 +10,10 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::super::caller::{Ask, Caller, Reply, reply};
-use super::super::plain::plain;
 use super::super::verdict::{Fault, RpcError};
 use super::session::{About, Opened, is_refusal, refusal};
 use crate::mcp::header::{METHOD, NAME, PROTOCOL_VERSION};
+use crate::mcp::shown::plain;
 
 /// The first revision without a handshake, and the one that we speak.
 const VERSION: &str = "2026-07-28";

@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::super::catalogue::{Catalogue, List};
-use super::super::plain::plain;
 use super::super::verdict::Fault;
 use super::session::Session;
+use crate::mcp::shown::plain;
 
 /// Pages of one list; real servers send one.
 const PAGES_MAX: usize = 100;

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::config::Protocol;
 
 use super::super::caller::{Reply, error_in};
-use super::super::plain::plain;
 use super::super::verdict::{Fault, RpcError};
 use super::legacy::Legacy;
 use super::modern::{self, Modern};
 use super::sse::Sse;
+use crate::mcp::shown::plain;
 use crate::upstream::own::Answer;
 
 /// A server's name for itself, made fit to be shown.

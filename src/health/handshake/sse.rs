@@ -11,10 +11,10 @@ use url::{Position, Url};
 use crate::mcp::sse;
 
 use super::super::caller::{Ask, Caller, Events, Reply};
-use super::super::plain::plain;
 use super::super::verdict::Fault;
 use super::legacy::{about, initialize_message, initialized_message};
 use super::session::{About, Opened, is_refusal, refusal};
+use crate::mcp::shown::plain;
 
 /// A stream and the URI that belongs to it.
 #[derive(Debug)]

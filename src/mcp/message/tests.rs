@@ -69,7 +69,6 @@ fn kept(params: &str) -> String {
         assert_eq!(reader.shape(), Shape::Request(Method::named(b"tools/call")), "{text}");
         let mut words = vec![reader.name().unwrap_or("-"), reader.traceparent().unwrap_or("-")];
         words.extend(reader.has_cursor().then_some("cursor"));
-        words.extend(reader.has_request_state().then_some("state"));
         words.join(" ")
     });
     assert_eq!(before, after);
@@ -81,8 +80,8 @@ fn what_is_kept_of_parameters() {
     for (params, want) in [
         (r#"{"name":"add","arguments":{"name":"x","cursor":"y"}}"#, "add -"),
         (r#"{"a":{"_meta":{"traceparent":"x"}},"n\u0061me":"\u00e9\/"}"#, "é/ -"),
-        (r#"{"cursor":"","requestState":"v1.x"}"#, "- - cursor state"),
-        (r#"{"cursor":null,"requestState":null,"name":7}"#, "- -"),
+        (r#"{"cursor":""}"#, "- - cursor"),
+        (r#"{"cursor":null,"name":7}"#, "- -"),
         (r#"{"_meta":{"traceparent":"00-0a-b7-01","name":"x"},"name":"a"}"#, "a 00-0a-b7-01"),
         (r#"{"name":"\ud800"}"#, "- -"),
         (r#"[{"name":"a"}]"#, "- -"),
@@ -153,4 +152,17 @@ proptest! {
         };
         prop_assert_eq!(facts(pieces(&text, &cut)), facts(vec![text.as_slice()]));
     }
+}
+
+#[test]
+fn what_a_client_gives_up_is_named() {
+    let cancelled = |method: &str, id: &str| {
+        let mut reader = Reader::default();
+        reader.feed(format!(r#"{{"method":"{method}","params":{{"requestId":{id}}}}}"#).as_bytes());
+        reader.cancelled_id().map(|id| id.as_json().to_owned())
+    };
+    assert_eq!(cancelled("notifications/cancelled", "7").as_deref(), Some("7"));
+    assert_eq!(cancelled("notifications/cancelled", r#""a""#).as_deref(), Some(r#""a""#));
+    assert_eq!(cancelled("notifications/cancelled", "{}"), None);
+    assert_eq!(cancelled("tools/call", "7"), None);
 }

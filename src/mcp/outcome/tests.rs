@@ -344,7 +344,7 @@ fn streams_end_as_they_like() {
         for close in [Close::Complete, Close::ClientLeft, Close::Stalled { asked: false }] {
             check_close(facts, 200, &event, close, "ok nobody stream_ended");
         }
-        check_close(facts, 200, &event, Close::Broken, "transport arm broken");
+        check_close(facts, 200, &event, Close::Broken, "transport nobody broken");
         check(facts, 503, "", "http_error arm http_5xx");
     }
     let refused = "client_error relative method_not_found";

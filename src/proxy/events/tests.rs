@@ -37,7 +37,7 @@ fn uri() -> MessageUri {
     let table = fixture::table(&["http://10.1.1.1:3000/mcp"], &["http://10.1.1.2/mcp"], 0, |_| {});
     let endpoint = Arc::clone(&table.arms.get(Arm::Primary).endpoints[0]);
     let base = Url::parse("http://10.1.1.1:3000/sse").unwrap();
-    MessageUri { table, endpoint, base, origin: "https://mcp.example.com".to_owned() }
+    MessageUri { table, endpoint, base, origin: "https://mcp.example.com".to_owned(), stream: None }
 }
 
 /// What comes out of a stream that is cut into pieces of these sizes, again and again.

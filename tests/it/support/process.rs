@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::NamedTempFile;
 use tokio::net::TcpStream;
 
@@ -79,6 +81,17 @@ impl Process {
         })
         .await;
         Ended { good: status.success(), stdout: text(&self.stdout), stderr: text(&self.stderr) }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     fn must_run(&mut self) {

@@ -67,17 +67,22 @@ impl Pair {
         if ended.good { Ok(ended.stdout) } else { Err(ended.stdout + &ended.stderr) }
     }
 
-    async fn start_server(&self, version: &str) -> (Process, SocketAddr) {
-        let says_port = self.ready == "line";
-        let port = if says_port { 0 } else { free_port() };
+    /// Starts the server, with this in its environment as well.
+    pub async fn start_server(&self, more: &[(&str, &str)]) -> (Process, SocketAddr) {
+        let port = if self.ready == "line" { 0 } else { free_port() };
+        self.start_server_at(port, more).await
+    }
+
+    /// `changes` to the environment that the file has.
+    async fn start_server_at(&self, port: u16, changes: &[(&str, &str)]) -> (Process, SocketAddr) {
         let fill = |text: &String| text.replace("{port}", &port.to_string());
         let words: Vec<String> = self.server.iter().map(fill).collect();
         let mut environment: BTreeMap<_, _> =
             self.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
-        environment.insert("SERVER_VERSION".to_owned(), version.to_owned());
+        environment.extend(changes.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         let mut process = Process::start(&words, &environment.into_iter().collect::<Vec<_>>());
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if says_port {
+        if self.ready == "line" {
             let address = process.listens().await;
             return (process, address);
         }
@@ -111,8 +116,9 @@ pub struct Stand {
 impl Stand {
     /// Two processes of the server of these pairs, at 50:50.
     pub async fn of(pair: &Pair) -> Stand {
+        let [one, two] = VERSIONS.map(|version| [("SERVER_VERSION", version)]);
         let ((first, primary), (second, secondary)) =
-            tokio::join!(pair.start_server(VERSIONS[0]), pair.start_server(VERSIONS[1]));
+            tokio::join!(pair.start_server(&one), pair.start_server(&two));
         Stand::with([first, second], [primary, secondary]).await
     }
 
@@ -124,6 +130,28 @@ impl Stand {
         let router = Router::start(&[primary], &[secondary], quiet).await;
         router.split(50, 50).await;
         Stand { router, servers, _processes: processes }
+    }
+}
+
+/// A server alone.
+pub struct Lone {
+    pub process: Process,
+    pub address: SocketAddr,
+    pair: Pair,
+    changes: &'static [(&'static str, &'static str)],
+}
+
+impl Lone {
+    /// The server of this name, its environment changed.
+    pub async fn start(server: &str, changes: &'static [(&'static str, &'static str)]) -> Lone {
+        let pair = pairs_of(server).swap_remove(0);
+        let (process, address) = pair.start_server_at(0, changes).await;
+        Lone { process, address, pair, changes }
+    }
+
+    /// Another process of the same at the same address, after the end of the one before.
+    pub async fn again(&mut self) {
+        (self.process, _) = self.pair.start_server_at(self.address.port(), self.changes).await;
     }
 }
 

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::admin::client::{AskError, ask};
 
-use super::{eventually, get};
+use super::{Scrape, eventually, get};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -25,7 +27,8 @@ pub struct Router {
 
 impl Router {
     /// A router in front of these servers at 100:0; `settings` is put in front of the
-    /// configuration's sections.
+    /// configuration's sections. Without `[health]` in them, servers see what clients send and
+    /// nothing else.
     pub async fn start(primary: &[SocketAddr], secondary: &[SocketAddr], settings: &str) -> Router {
         let dir = TempDir::new().unwrap();
         let list = |servers: &[SocketAddr]| {
@@ -35,9 +38,11 @@ impl Router {
         let (top, sections) = settings
             .split_once("\n[")
             .map_or((settings, String::new()), |(top, rest)| (top, format!("[{rest}")));
+        let health =
+            if settings.contains("[health]") { "" } else { "[health]\ninterval = \"off\"\n" };
         let config = format!(
             "listen = \"127.0.0.1:0\"\nstate_dir = \"state\"\n{top}\n\
-             [metrics]\nlisten = \"127.0.0.1:0\"\n\
+             {health}[metrics]\nlisten = \"127.0.0.1:0\"\n\
              [primary]\nendpoints = [{}]\n[secondary]\nendpoints = [{}]\n{sections}\n",
             list(primary),
             list(secondary),
@@ -49,6 +54,11 @@ impl Router {
     /// A router with the configuration that is in the directory.
     pub async fn spawn(dir: TempDir) -> Router {
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        Router::spawn_logging(dir, log.into()).await
+    }
+
+    /// The same, with its log elsewhere.
+    pub async fn spawn_logging(dir: TempDir, log: Stdio) -> Router {
         let child = Command::new(PROGRAM)
             .args(["run", "--config", "tidegate.toml", "--socket", "admin.sock"])
             .current_dir(dir.path())
@@ -67,11 +77,15 @@ impl Router {
     }
 
     /// Ends the process at once and starts it again with the same files.
-    pub async fn restart(mut self) -> Router {
+    pub async fn restart(self) -> Router {
+        Router::spawn(self.into_dir()).await
+    }
+
+    /// Ends the process at once; its files stay.
+    pub fn into_dir(mut self) -> TempDir {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        let old = std::mem::replace(&mut self.dir, TempDir::new().unwrap());
-        Router::spawn(old).await
+        std::mem::replace(&mut self.dir, TempDir::new().unwrap())
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -92,6 +106,12 @@ impl Router {
     /// What the process has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// Asks the process to end, and waits for that.
+    pub async fn stop(&mut self) {
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap();
+        assert_eq!(self.ended().await, 0);
     }
 
     /// Waits for the process to end by itself.
@@ -138,16 +158,14 @@ impl Router {
         self.admin("PUT", "/v1/split", wanted).await.unwrap();
     }
 
+    /// All metrics now.
+    pub async fn scrape(&self) -> Scrape {
+        Scrape(get(self.metrics, "/metrics", &[]).await.text())
+    }
+
     /// The sum of the samples of a metric whose line has all these texts.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = get(self.metrics, "/metrics", &[]).await.text();
-        text.lines()
-            .filter(|line| {
-                line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} "))
-            })
-            .filter(|line| labels.iter().all(|label| line.contains(label)))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        self.scrape().await.sum(name, labels)
     }
 }
 

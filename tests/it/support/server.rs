@@ -34,8 +34,10 @@ impl Seen {
 
 /// What a server does with a request.
 pub enum Step {
-    /// Sends these bytes.
+    /// Sends this text.
     Send(String),
+    /// Sends these bytes, which may be half a character.
+    Bytes(Vec<u8>),
     /// Waits until the test says so.
     Wait(Arc<Notify>),
     /// Waits until the client has gone, and tells the test.
@@ -122,7 +124,7 @@ fn mcp_answer(name: &str, sessions: &AtomicUsize, seen: &Seen) -> String {
         (_, "initialize") => {
             let number = sessions.fetch_add(1, Ordering::Relaxed);
             let result = format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-06-18","capabilities":{{}},"serverInfo":{{"name":"{name}","version":"1"}}}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-06-18","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"{name}","version":"1"}}}}}}"#
             );
             answer(200, &[("mcp-session-id", &format!("{name}-{number}"))], &result)
         }
@@ -132,12 +134,26 @@ fn mcp_answer(name: &str, sessions: &AtomicUsize, seen: &Seen) -> String {
             r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}"#,
         ),
         _ if id.is_null() => answer(202, &[], ""),
+        (_, "server/discover") => rpc_result(
+            id,
+            &format!(
+                r#"{{"supportedVersions":["2026-07-28"],"capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"{name}","version":"1"}}}}"#
+            ),
+        ),
+        (_, "tools/list") => {
+            rpc_result(id, r#"{"tools":[{"name":"whoami","inputSchema":{"type":"object"}}]}"#)
+        }
         _ => {
             let result = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"server":"{name}"}}}}"#);
             let own: Vec<_> = session.map(|id| ("mcp-session-id", id)).into_iter().collect();
             answer(200, &own, &result)
         }
     }
+}
+
+/// The answer to a request of this id.
+fn rpc_result(id: &serde_json::Value, result: &str) -> String {
+    answer(200, &[], &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
 }
 
 /// The text of an answer with a length.
@@ -175,6 +191,7 @@ async fn serve(
     notes: Arc<Mutex<Vec<Seen>>>,
 ) {
     let mut buffer = Vec::new();
+    stream.set_nodelay(true).unwrap();
     while let Some(seen) = read(&mut stream, &mut buffer, connection).await {
         notes.lock().unwrap().push(seen.clone());
         for step in script(&seen) {
@@ -183,6 +200,13 @@ async fn serve(
                     if stream.write_all(bytes.as_bytes()).await.is_err() {
                         return;
                     }
+                }
+                Step::Bytes(bytes) => {
+                    if stream.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                    // Who reads shall have a chance to see this piece alone.
+                    tokio::task::yield_now().await;
                 }
                 Step::Wait(until) => until.notified().await,
                 Step::UntilGone(told) => {

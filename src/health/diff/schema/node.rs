@@ -224,6 +224,13 @@ impl<'a> Node<'a> {
         (!types.is_empty()).then(|| Node { kind, ..Node::new(self.map, types, values) })
     }
 
+    /// Steps that it is worth to read those of [`Node::alternatives`].
+    pub(super) fn alternatives_cost(&self, root: &'a Value) -> usize {
+        let each = self.map.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        let each = each.take(MAX_ALTERNATIVES);
+        each.map(|value| settle(root, value).as_object().map_or(1, cost)).sum()
+    }
+
     /// The schemas of which one must fit: those of `anyOf` if that is all it says, or itself.
     pub(super) fn alternatives(&self, root: &'a Value) -> Option<Vec<Node<'a>>> {
         let Some(each) = self.map.get("anyOf") else { return Some(vec![self.clone()]) };
@@ -262,14 +269,34 @@ fn says_nothing(key: &str) -> bool {
     matches!(key, "$defs" | "definitions" | "x-mcp-header") || is_note(key)
 }
 
-/// Steps that one look at the members of a schema is worth, those inside them not counted.
+/// Steps that one look at the members of a schema is worth, those inside them not counted but for
+/// the values of `enum` and `const`, which are spelt out.
 pub(super) fn cost(map: &Map<String, Value>) -> usize {
     let text = |value: &Value| value.as_str().map_or(0, |text| text.len() / 64);
-    let one = |value: &Value| match value {
+    let one = |(key, value): (&String, &Value)| match value {
+        value if matches!(key.as_str(), "enum" | "const") => weight(value),
         Value::Array(values) => values.iter().map(|value| 1 + text(value)).sum(),
         value => text(value),
     };
-    1 + map.values().map(|value| 1 + one(value)).sum::<usize>()
+    1 + map.iter().map(|member| 1 + one(member)).sum::<usize>()
+}
+
+/// Steps that a value is worth, with all that is in it.
+fn weight(value: &Value) -> usize {
+    let (mut open, mut steps) = (vec![value], 0);
+    while let Some(value) = open.pop() {
+        steps += 1;
+        match value {
+            Value::String(text) => steps += text.len() / 64,
+            Value::Array(values) => open.extend(values),
+            Value::Object(members) => {
+                steps += members.keys().map(|key| key.len() / 64).sum::<usize>();
+                open.extend(members.values());
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    steps
 }
 
 /// What a reference inside the document points to.

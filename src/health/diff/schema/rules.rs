@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::node::{Node, Types, resolve};
 use super::{Class, Direction, Effect, MAX_VALUE, Mark, Walk, segment, was_is};
-use crate::health::shown::json;
+use crate::mcp::shown::json;
 
 /// What a property without a schema of its own follows.
 static ANYTHING: Value = Value::Bool(true);

@@ -394,6 +394,28 @@ fn hostile_schemas_end_soon() {
     assert!(facts.len() < 5 && work >= 1_000_000 - MAX_STEPS);
 }
 
+/// A value of the candidate's is not read over and over, however it is wrapped up, for each place
+/// that the stable version has.
+#[test]
+fn large_values_are_paid_for() {
+    let places = 50;
+
+    let properties = |each: &Value| -> Value {
+        Value::Object((0..places).map(|at| (format!("p{at}"), each.clone())).collect())
+    };
+    let optional = json!({"anyOf": [{"type": "string"}, {"type": "null"}]});
+    let old = json!({"properties": properties(&optional)});
+    let link = json!({"$ref": "#/$defs/x"});
+    for each in [link.clone(), json!({"anyOf": vec![link; 100]})] {
+        let large = json!({"enum": [{"k": ["x".repeat(1 << 20)]}]});
+        let new = json!({"properties": properties(&each), "$defs": {"x": large}});
+        let mut work = 1_000_000;
+        let facts = compare(Direction::Input, &old, &new, &mut work);
+        assert_eq!(work, 1_000_000 - MAX_STEPS);
+        assert!(facts.last().is_some_and(|fact| fact.class == Class::Unknown), "{facts:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_schema_is_like_itself(schema in schemas()) {

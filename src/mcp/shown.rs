@@ -7,21 +7,35 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-/// The text on one line, cut after `max` characters; what cannot be seen is written as an escape.
+/// The text on one line of at most `max` characters, and one more that says where it was cut; what
+/// cannot be seen is written as an escape.
 pub fn shown(text: &str, max: usize) -> String {
     let mut line = String::new();
-    let mut letters = text.chars();
-    for letter in letters.by_ref().take(max) {
-        if is_hidden(letter) || matches!(letter, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}') {
+    let mut room = max;
+    for letter in text.chars() {
+        let acts =
+            is_hidden(letter) || matches!(letter, '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}');
+        let length = if acts { letter.escape_default().len() } else { 1 };
+        if length > room {
+            line.push('…');
+            break;
+        }
+        room -= length;
+        if acts {
             line.extend(letter.escape_default());
         } else {
             line.push(letter);
         }
     }
-    if letters.next().is_some() {
-        line.push('…');
-    }
     line
+}
+
+/// Characters of a name, a version or a message that are shown.
+const NAME_MAX: usize = 128;
+
+/// The same for a name, a version or a message: 128 characters.
+pub fn plain(text: &str) -> String {
+    shown(text, NAME_MAX)
 }
 
 /// A JSON value on one line, as [`shown`].
@@ -85,15 +99,17 @@ mod tests {
             ("plain ä 天気", "plain ä 天気"),
             ("\u{1b}[31mred", "\\u{1b}[31mred"),
             ("two\nl\tt\r", "two\\nl\\tt\\r"),
-            ("a\u{202e}b\u{200b}c", "a\\u{202e}b\\u{200b}c"),
+            ("a\u{202e}b\u{200b}", "a\\u{202e}b\\u{200b}"),
+            ("a\u{202e}b\u{200b}c\u{200b}", "a\\u{202e}b\\u{200b}c…"),
             ("\u{e0041}", "\\u{e0041}"),
             ("\u{9b}2J", "\\u{9b}2J"),
-            ("0123456789abc", "0123456789…"),
-            ("0123456789", "0123456789"),
+            ("0123456789abcdefghijklm", "0123456789abcdefghij…"),
+            ("0123456789abcdefghij", "0123456789abcdefghij"),
         ] {
-            assert_eq!(shown(text, 10), expected);
+            assert_eq!(shown(text, 20), expected);
         }
         assert_eq!(shown("\u{1b}[2J", 9), "\\u{1b}[2J");
+        assert_eq!(shown("\u{1b}[2J", 5), "…");
     }
 
     #[test]
@@ -109,7 +125,7 @@ mod tests {
         fn nothing_hidden_is_left(text in "\\PC*|(?s).*", max in 0usize..50) {
             let line = shown(&text, max);
             prop_assert!(!line.chars().any(|letter| is_hidden(letter) || letter.is_control()));
-            prop_assert!(line.chars().count() <= max * 10 + 1);
+            prop_assert!(line.chars().count() <= max + 1);
         }
     }
 }

@@ -1,0 +1,123 @@
+//! How `tidegate status` looks in a terminal.
+
+use std::time::Duration;
+
+use crate::admin::wire::{ArmStatus, CatalogueStatus, EndpointStatus, Latency, Minute, Status};
+use crate::names::Arm;
+
+use super::say;
+
+/// Shows the status; `false` when nobody reads it any more.
+pub(super) fn show(status: &Status) -> bool {
+    lines(status).iter().all(say)
+}
+
+fn lines(status: &Status) -> Vec<String> {
+    let up = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
+    let config = status.config.as_deref().unwrap_or("none (defaults)");
+    let profile =
+        status.profile.as_ref().map(|name| format!("  profile {name}")).unwrap_or_default();
+    let metrics = status.metrics.as_deref().unwrap_or("off");
+    let mut lines = vec![
+        format!("tidegate {}  up {up}  pid {}", status.version, status.pid),
+        format!("config     {config}{profile}"),
+    ];
+    if let Some(why) = &status.last_reload.why {
+        lines.push(format!("reload     REFUSED at {}: {why}", status.last_reload.at));
+    }
+    lines.push(format!("listen     {}  metrics {metrics}", status.listen.join(", ")));
+    lines.push(format!(
+        "split      {}  revision {}, set by {} at {}",
+        status.split, status.revision, status.split_set_by, status.split_set_at
+    ));
+    if status.nothing_healthy {
+        lines.push(format!(
+            "health     NOTHING IS HEALTHY: new work goes to the {} anyway",
+            status.stable
+        ));
+    }
+    if let Some(catalogue) = &status.catalogue {
+        lines.push(format!("catalogue  {}", differences(catalogue)));
+    }
+    for arm in Arm::ALL {
+        arm_lines(&mut lines, arm, status.arms.get(arm));
+    }
+    lines
+}
+
+fn differences(catalogue: &CatalogueStatus) -> String {
+    if catalogue.changes.is_empty() {
+        return "both arms offer the same".to_owned();
+    }
+    let counts =
+        catalogue.changes.iter().rev().map(|(class, count)| format!("{count} {}", class.as_str()));
+    format!("{} (see tidegate diff)", counts.collect::<Vec<_>>().join(", "))
+}
+
+fn arm_lines(lines: &mut Vec<String>, arm: Arm, its: &ArmStatus) {
+    let real = if (its.effective_weight - f64::from(its.weight)).abs() < 0.005 {
+        String::new()
+    } else {
+        format!(" (really {} %)", its.effective_weight)
+    };
+    let server = its
+        .server
+        .as_ref()
+        .map(|server| format!("  {} {}", server.name, server.version))
+        .unwrap_or_default();
+    lines.push(format!("{:<9} {:>3} %{real}{server}", arm.as_str(), its.weight));
+    lines.push(format!(
+        "           sessions {} active, {} opened  streams {}",
+        its.sessions_active, its.sessions_opened, its.streams_open
+    ));
+    lines.push(format!("           last minute  {}", minute(&its.last_minute)));
+    if let Some(latency) = &its.last_minute.tool_calls {
+        lines.push(format!("           tool calls   {}", times(latency)));
+    }
+    lines.extend(its.endpoints.iter().map(endpoint));
+}
+
+fn minute(minute: &Minute) -> String {
+    let mut text = format!("{} exchanges, {}/s", minute.exchanges, minute.per_second);
+    for (outcome, count) in &minute.outcomes {
+        text += &format!("  {outcome} {count}");
+    }
+    if minute.failed_attempts > 0 {
+        text += &format!("  (failed attempts {})", minute.failed_attempts);
+    }
+    text
+}
+
+fn times(latency: &Latency) -> String {
+    format!("p50 {} ms  p95 {} ms  p99 {} ms", latency.p50_ms, latency.p95_ms, latency.p99_ms)
+}
+
+fn endpoint(endpoint: &EndpointStatus) -> String {
+    let health = match &endpoint.health {
+        None => "not looked at yet".to_owned(),
+        Some(health) => {
+            let works = ["healthy", "unauthenticated"].contains(&health.verdict.as_str());
+            let state = match (health.up, works) {
+                (true, true) => "up",
+                // Not often enough for a verdict.
+                (true, false) => "up, last handshake",
+                (false, true) => "DOWN, last handshake",
+                (false, false) => "DOWN",
+            };
+            let eras = health.eras.join("+");
+            let suspect = if health.suspect { ", suspect" } else { "" };
+            let slow = if health.up && endpoint.fitness < 1.0 {
+                format!(", coming back: {:.0} % of its share", endpoint.fitness * 100.0)
+            } else {
+                String::new()
+            };
+            let why = if health.verdict == "healthy" {
+                format!("{eras}, {:.1} ms", health.took_ms)
+            } else {
+                health.why.clone()
+            };
+            format!("{state}: {} ({why}){suspect}{slow}", health.verdict)
+        }
+    };
+    format!("           {}  in flight {}  {health}", endpoint.url, endpoint.in_flight)
+}
