@@ -30,6 +30,8 @@ mod health;
 
 mod life;
 
+mod watch;
+
 mod real;
 
 mod rust_sdk;
