@@ -12,7 +12,11 @@ mod tidy;
 
 mod bad_input;
 
+mod bad_answers;
+
 mod limits;
+
+mod log;
 
 mod faults;
 
@@ -22,15 +26,29 @@ mod streams;
 
 mod split;
 
+mod counting;
+
 mod affinity;
 
 mod admin;
 
 mod health;
 
+mod verdicts;
+
+mod known;
+
 mod life;
 
 mod watch;
+
+mod sums;
+
+mod outcomes;
+
+mod latency;
+
+mod identity;
 
 mod real;
 

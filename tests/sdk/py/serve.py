@@ -9,6 +9,8 @@ import sys
 
 import uvicorn
 
+import faults
+
 
 class _Server(uvicorn.Server):
     async def startup(self, sockets=None) -> None:
@@ -23,4 +25,6 @@ def serve(app) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", int(sys.argv[1])))
+    if faults.ON:
+        app = faults.Faults(app)
     _Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -1,8 +1,11 @@
 """MCP server on Python mcp 1.30.0, for the real-SDK tests: `server1.py PORT`.
 
 Environment: SERVER_VERSION (told by whoami), STATELESS=1 (no sessions),
-TRANSPORT=sse (HTTP+SSE at /sse instead of Streamable HTTP at /mcp).
-Stateful Streamable HTTP keeps events, so that streams can be resumed.
+TRANSPORT=sse (HTTP+SSE at /sse instead of Streamable HTTP at /mcp), FAULTS=1
+(tools and headers that go wrong), JSON=1 (no event streams as answers).
+Stateful Streamable HTTP keeps events, so that streams can be resumed, unless
+faults are on: then the end of a stream is the end.
+AUTH, CHANGED and DELAY_MS: see states.py.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ import anyio
 from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
 from mcp.server.streamable_http import EventMessage, EventStore
+from mcp.shared.exceptions import McpError
 from pydantic import AnyUrl, BaseModel, Field
 
+import faults
 from serve import serve
 from sessions import SessionContext, event_store
+from states import change, lock, slow
 
 VERSION = os.environ.get("SERVER_VERSION", "0.0.0")
 STATELESS = os.environ.get("STATELESS") == "1"
@@ -29,8 +35,10 @@ mcp = FastMCP(
     "py1",
     log_level="WARNING",
     stateless_http=STATELESS,
-    event_store=None if STATELESS or SSE else event_store(EventStore, EventMessage),
+    json_response=faults.JSON,
+    event_store=None if STATELESS or SSE or faults.ON else event_store(EventStore, EventMessage),
     retry_interval=200,
+    **lock(),
 )
 mcp._mcp_server.version = VERSION
 
@@ -88,7 +96,10 @@ async def count(ctx: Context, steps: int, delay_ms: int, label: str = "") -> str
 
 @tool()
 def stats() -> str:
-    return json.dumps({"calls": calls, "cancelled": len(cancelled), "labels": cancelled[-50:]})
+    sessions = 0 if SSE else len(mcp.session_manager._server_instances)
+    return json.dumps(
+        {"sessions": sessions, "calls": calls, "cancelled": len(cancelled), "labels": cancelled[-50:]}
+    )
 
 
 @tool()
@@ -138,6 +149,28 @@ async def poll(ctx: Context) -> str:
     return "polled"
 
 
+if faults.ON:
+
+    @tool()
+    def raise_code(code: int) -> str:
+        raise McpError(types.ErrorData(code=code, message="raising as told"))
+
+    @tool()
+    async def hang(ctx: Context) -> str:
+        await ctx.report_progress(1, 2)
+        await anyio.sleep_forever()
+
+    @tool()
+    async def crash(ctx: Context) -> str:
+        await ctx.report_progress(1, 2)
+        await anyio.sleep(faults.SOON)
+        faults.crash()
+
+    @mcp.completion()
+    async def complete(ref, argument, context):
+        raise McpError(types.ErrorData(code=int(argument.value), message="raising as told"))
+
+
 @mcp.resource(THING)
 def thing() -> str:
     return "a thing"
@@ -176,4 +209,5 @@ def advertise_subscriptions() -> None:
 
 
 advertise_subscriptions()
-serve(mcp.sse_app() if SSE else SessionContext(mcp.streamable_http_app()))
+change(mcp, tool)
+serve(slow(mcp.sse_app() if SSE else SessionContext(mcp.streamable_http_app())))

@@ -2,7 +2,10 @@
 
 Speaks both eras at /mcp: sessions up to 2025-11-25, none from 2026-07-28 on.
 Environment: SERVER_VERSION (told by whoami), STATELESS=1 (no sessions in the
-legacy era either), TRANSPORT=sse (HTTP+SSE at /sse instead of /mcp).
+legacy era either), TRANSPORT=sse (HTTP+SSE at /sse instead of /mcp), FAULTS=1
+(tools and headers that go wrong; streams cannot be resumed then), JSON=1 (no
+event streams as answers).
+AUTH, CHANGED and DELAY_MS: see states.py.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import anyio
 import mcp_types as types
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.streamable_http import EventMessage, EventStore
-from mcp.shared.exceptions import MCPDeprecationWarning
+from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from pydantic import BaseModel, Field
 
+import faults
 from serve import serve
 from sessions import SessionContext, event_store
+from states import change, lock, slow
 
 warnings.simplefilter("ignore", MCPDeprecationWarning)
 
@@ -29,7 +34,7 @@ STATELESS = os.environ.get("STATELESS") == "1"
 SSE = os.environ.get("TRANSPORT") == "sse"
 THING = "test://thing"
 
-mcp = MCPServer("py2", version=VERSION, log_level="ERROR")
+mcp = MCPServer("py2", version=VERSION, log_level="ERROR", **lock())
 
 calls = 0
 cancelled: list[str] = []
@@ -89,7 +94,10 @@ async def count(ctx: Context, steps: int, delay_ms: int, label: str = "") -> str
 
 @tool()
 def stats() -> str:
-    return json.dumps({"calls": calls, "cancelled": len(cancelled), "labels": cancelled[-50:]})
+    sessions = 0 if SSE else len(mcp.session_manager._server_instances)
+    return json.dumps(
+        {"sessions": sessions, "calls": calls, "cancelled": len(cancelled), "labels": cancelled[-50:]}
+    )
 
 
 @tool()
@@ -158,6 +166,28 @@ async def poll(ctx: Context) -> str:
     return "polled"
 
 
+if faults.ON:
+
+    @tool()
+    def raise_code(code: int) -> str:
+        raise MCPError(code, "raising as told")
+
+    @tool()
+    async def hang(ctx: Context) -> str:
+        await ctx.report_progress(1, 2)
+        await anyio.sleep_forever()
+
+    @tool()
+    async def crash(ctx: Context) -> str:
+        await ctx.report_progress(1, 2)
+        await anyio.sleep(faults.SOON)
+        faults.crash()
+
+    @mcp.completion()
+    async def complete(ref, argument, context):
+        raise MCPError(int(argument.value), "raising as told")
+
+
 @mcp.resource(THING)
 def thing() -> str:
     return "a thing"
@@ -188,9 +218,12 @@ lowlevel.add_request_handler("resources/subscribe", types.SubscribeRequestParams
 lowlevel.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, unsubscribe)
 lowlevel.add_request_handler("logging/setLevel", types.SetLevelRequestParams, set_level)
 
+change(mcp, tool)
 if SSE:
-    serve(mcp.sse_app())
+    serve(slow(mcp.sse_app()))
 else:
-    store = None if STATELESS else event_store(EventStore, EventMessage)
-    app = mcp.streamable_http_app(stateless_http=STATELESS, event_store=store, retry_interval=200)
-    serve(SessionContext(app))
+    store = None if STATELESS or faults.ON else event_store(EventStore, EventMessage)
+    app = mcp.streamable_http_app(
+        stateless_http=STATELESS, json_response=faults.JSON, event_store=store, retry_interval=200
+    )
+    serve(slow(SessionContext(app)))

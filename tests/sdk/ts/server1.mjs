@@ -1,22 +1,29 @@
 // MCP server on @modelcontextprotocol/sdk 1.32.2, for the real-SDK tests: `server1.mjs PORT`.
 // Environment: SERVER_VERSION (told by whoami), STATELESS=1 (a server per request, no
-// sessions), TRANSPORT=sse (HTTP+SSE at /sse instead of Streamable HTTP at /mcp).
-// Stateful Streamable HTTP keeps events, so that streams can be resumed.
+// sessions), TRANSPORT=sse (HTTP+SSE at /sse instead of Streamable HTTP at /mcp), FAULTS=1
+// (tools and headers that go wrong), JSON=1 (no event streams as answers).
+// Stateful Streamable HTTP keeps events, so that streams can be resumed, unless faults are on:
+// then the end of a stream is the end. AUTH=1: asks for a token, as
+// the Python servers do.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createMcpExpressApp } from '@modelcontextprotocol/sdk/server/express.js';
+import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { SSEServerTransport } from '@modelcontextprotocol/sdk/server/sse.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import {
+    CompleteRequestSchema,
     CreateMessageResultSchema,
     ElicitResultSchema,
+    McpError,
     SubscribeRequestSchema,
     UnsubscribeRequestSchema
 } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
+import { crash, FAULTS, hang, JSON_ANSWERS } from './faults.mjs';
 import {
-    count, counters, EventStore, notifyProgress, RETRY_MS, serve, SSE, STATELESS, stats, text, THING, VERSION
+    count, counters, EventStore, notifyProgress, RETRY_MS, serve, sessions, SSE, STATELESS, stats, text, THING, VERSION
 } from './shared.mjs';
 
 /** Servers (one a session) whose client subscribed to the thing. */
@@ -25,7 +32,7 @@ const subscribers = new Set();
 function buildServer() {
     const mcp = new McpServer(
         { name: 'ts1', version: VERSION },
-        { capabilities: { logging: {}, resources: { subscribe: true } } }
+        { capabilities: { logging: {}, resources: { subscribe: true }, ...(FAULTS && { completions: {} }) } }
     );
     const tool = (name, inputSchema, run) =>
         mcp.registerTool(name, { inputSchema }, (args, extra) => {
@@ -84,6 +91,17 @@ function buildServer() {
         await notifyProgress(token, extra.sendNotification, 2, 2);
         return text('polled');
     });
+    if (FAULTS) {
+        const say = extra => () => notifyProgress(extra._meta?.progressToken, extra.sendNotification, 1, 2);
+        tool('raise_code', { code: z.number() }, ({ code }) => {
+            throw new McpError(code, 'raising as told');
+        });
+        tool('hang', {}, (_args, extra) => hang(say(extra)));
+        tool('crash', {}, (_args, extra) => crash(say(extra)));
+        mcp.server.setRequestHandler(CompleteRequestSchema, ({ params }) => {
+            throw new McpError(Number(params.argument.value), 'raising as told');
+        });
+    }
     mcp.registerResource('thing', THING, {}, () => ({ contents: [{ uri: THING, text: 'a thing' }] }));
     mcp.registerPrompt('greet', { argsSchema: { name: z.string() } }, ({ name }) => ({
         messages: [{ role: 'user', content: { type: 'text', text: `Hello, ${name}!` } }]
@@ -105,13 +123,21 @@ const refuse = (res, status, code, message) =>
     res.status(status).json({ jsonrpc: '2.0', error: { code, message }, id: null });
 
 const app = createMcpExpressApp();
-const sessions = new Map();
+if (process.env.AUTH === '1') {
+    // Tokens `SCOPE.SECONDS`, SECONDS since 1970 being when they end; the SDK looks at both.
+    const verifyAccessToken = async token => {
+        const [scope, end] = token.split('.');
+        return { token, clientId: 'test', scopes: [scope], expiresAt: Number(end) };
+    };
+    app.use(requireBearerAuth({ verifier: { verifyAccessToken }, requiredScopes: ['mcp'] }));
+}
 
 async function openSession() {
     const mcp = buildServer();
     const transport = new StreamableHTTPServerTransport({
         sessionIdGenerator: randomUUID,
-        eventStore: new EventStore(),
+        eventStore: FAULTS ? undefined : new EventStore(),
+        enableJsonResponse: JSON_ANSWERS,
         retryInterval: RETRY_MS,
         onsessioninitialized: id => sessions.set(id, transport),
         onsessionclosed: id => sessions.delete(id)

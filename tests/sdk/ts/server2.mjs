@@ -1,7 +1,8 @@
 // MCP server on @modelcontextprotocol/server 2.4.0, for the real-SDK tests: `server2.mjs PORT`.
 // Speaks both eras at /mcp: sessions with resumable streams up to 2025-11-25, no
 // sessions from 2026-07-28 on. Environment: SERVER_VERSION (told by whoami),
-// STATELESS=1 (the SDK's default: no sessions in the legacy era either).
+// STATELESS=1 (the SDK's default: no sessions in the legacy era either), FAULTS=1 (tools and
+// headers that go wrong; streams cannot be resumed then), JSON=1 (no event streams as answers).
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { json } from 'node:stream/consumers';
@@ -9,11 +10,13 @@ import {
     localhostHostValidation, localhostOriginValidation, NodeStreamableHTTPServerTransport, toNodeHandler, toWebRequest
 } from '@modelcontextprotocol/node';
 import {
-    acceptedContent, createMcpHandler, createRequestStateCodec, inputRequired, inputResponse, isLegacyRequest, McpServer
+    acceptedContent, createMcpHandler, createRequestStateCodec, inputRequired, inputResponse, isLegacyRequest, McpServer,
+    ProtocolError
 } from '@modelcontextprotocol/server';
 import { z } from 'zod';
+import { crash, FAULTS, hang, JSON_ANSWERS } from './faults.mjs';
 import {
-    count, counters, EventStore, notifyProgress, RETRY_MS, serve, STATELESS, stats, text, THING, VERSION
+    count, counters, EventStore, notifyProgress, RETRY_MS, serve, sessions, STATELESS, stats, text, THING, VERSION
 } from './shared.mjs';
 
 /** Legacy servers (one a session) whose client subscribed to the thing. */
@@ -26,7 +29,7 @@ function buildServer({ era }) {
     const mcp = new McpServer(
         { name: 'ts2', version: VERSION },
         {
-            capabilities: { logging: {}, resources: { subscribe: true } },
+            capabilities: { logging: {}, resources: { subscribe: true }, ...(FAULTS && { completions: {} }) },
             requestState: { verify: states.verify }
         }
     );
@@ -99,6 +102,17 @@ function buildServer({ era }) {
         await notifyProgress(token, mcpReq.notify, 2, 2);
         return text('polled');
     });
+    if (FAULTS) {
+        const say = mcpReq => () => notifyProgress(mcpReq._meta?.progressToken, mcpReq.notify, 1, 2);
+        tool('raise_code', { code: z.number() }, ({ code }) => {
+            throw new ProtocolError(code, 'raising as told');
+        });
+        tool('hang', {}, (_args, { mcpReq }) => hang(say(mcpReq)));
+        tool('crash', {}, (_args, { mcpReq }) => crash(say(mcpReq)));
+        mcp.server.setRequestHandler('completion/complete', ({ params }) => {
+            throw new ProtocolError(Number(params.argument.value), 'raising as told');
+        });
+    }
     mcp.registerResource('thing', THING, {}, () => ({ contents: [{ uri: THING, text: 'a thing' }] }));
     mcp.registerPrompt('greet', { argsSchema: z.object({ name: z.string() }) }, ({ name }) => ({
         messages: [{ role: 'user', content: { type: 'text', text: `Hello, ${name}!` } }]
@@ -118,14 +132,17 @@ function buildServer({ era }) {
     return mcp;
 }
 
-const modern = createMcpHandler(buildServer, { legacy: STATELESS ? 'stateless' : 'reject' });
+const modern = createMcpHandler(buildServer, {
+    legacy: STATELESS ? 'stateless' : 'reject',
+    responseMode: JSON_ANSWERS ? 'json' : 'auto'
+});
 const modernHandler = toNodeHandler(modern);
-const sessions = new Map();
 
 async function openSession() {
     const transport = new NodeStreamableHTTPServerTransport({
         sessionIdGenerator: randomUUID,
-        eventStore: new EventStore(),
+        eventStore: FAULTS ? undefined : new EventStore(),
+        enableJsonResponse: JSON_ANSWERS,
         retryInterval: RETRY_MS,
         onsessioninitialized: id => sessions.set(id, transport),
         onsessionclosed: id => sessions.delete(id)

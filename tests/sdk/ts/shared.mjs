@@ -1,6 +1,7 @@
 // Parts that both TypeScript MCP servers use: counters, an event store for one
 // session, and listening with one ready line.
 import { setTimeout as delay } from 'node:timers/promises';
+import { FAULTS, faulty } from './faults.mjs';
 
 export const VERSION = process.env.SERVER_VERSION ?? '0.0.0';
 export const STATELESS = process.env.STATELESS === '1';
@@ -10,12 +11,16 @@ export const RETRY_MS = 200;
 
 export const text = value => ({ content: [{ type: 'text', text: value }] });
 
+/** Open sessions by id: transports of the server that keeps them. */
+export const sessions = new Map();
+
 /** Counters of this process, told by the tool `stats`. */
 export const counters = { calls: 0, cancelled: [] };
 
 export const stats = () =>
     text(
         JSON.stringify({
+            sessions: sessions.size,
             calls: counters.calls,
             cancelled: counters.cancelled.length,
             labels: counters.cancelled.slice(-50)
@@ -70,6 +75,7 @@ export class EventStore {
 /** Serves on 127.0.0.1 at the port of the first argument (0: any free one) and says so. */
 export function serve(httpServer) {
     process.on('SIGTERM', () => process.exit(0));
+    if (FAULTS) faulty(httpServer);
     httpServer.listen(Number(process.argv[2]), '127.0.0.1', () => {
         console.log(`listening ${httpServer.address().port}`);
     });
