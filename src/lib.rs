@@ -1,7 +1,8 @@
 //! tidegate: a traffic-splitting reverse proxy for MCP servers.
 //!
 //! Two versions of one MCP server stand behind it. New work is split between them by weight; what
-//! belongs together stays on one version; and an operator moves the weights while traffic flows.
+//! belongs together stays on one version; an operator moves the weights while traffic flows; and
+//! the router knows what became of every call, whose fault it was, and whether each version works.
 //!
 //! # Code map
 //!

@@ -15,7 +15,7 @@ fn posted(pieces: &[&[u8]]) -> String {
     }
     let progress = reader.finish();
     let kept = (reader.name(), reader.traceparent(), reader.has_cursor());
-    let shape = (reader.shape(), reader.ids(), reader.has_request_state());
+    let shape = (reader.shape(), reader.ids(), reader.reply_id(), reader.cancelled_id());
     format!("{progress:?} {shape:?} {kept:?}")
 }
 
