@@ -17,7 +17,7 @@ pub mod stream;
 
 pub mod tap;
 
-mod access;
+pub mod access;
 
 mod live;
 

@@ -29,6 +29,9 @@ pub(super) struct Traffic {
     unlabelled: IntGaugeVec,
 }
 
+/// The hundreds of a status; the client may have got none.
+const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
 const EXCHANGES: &str = "Exchanges that ended, by arm (none: no arm was asked), JSON-RPC method, tool (of those that a server lists), outcome, and whose fault that is.";
 const RESPONSES: &str = "The same exchanges by the class of the HTTP status that the client got.";
 const BYTES: &str = "Bytes of answers' bodies, as the servers sent them.";
@@ -79,6 +82,10 @@ impl Traffic {
         };
         for arm in Arm::ALL {
             traffic.opened.with_label_values(&[arm.as_str()]);
+            // A series that begins with its first event hides that event from `increase()`.
+            for status in STATUSES {
+                traffic.responses.with_label_values(&[arm.as_str(), status]);
+            }
         }
         traffic
     }
@@ -110,8 +117,7 @@ impl Traffic {
         self.exchanges
             .with_label_values(&[arm, method, tool, outcome, blame])
             .inc_by(count.exchanges);
-        let statuses = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
-        let status = statuses.get(usize::from(labels.status)).unwrap_or(&"none");
+        let status = STATUSES.get(usize::from(labels.status)).unwrap_or(&"none");
         self.responses.with_label_values(&[arm, status]).inc_by(count.exchanges);
         self.bytes.with_label_values(&[arm]).inc_by(count.bytes);
         self.duration.add(&[arm, method, tool], &count.latency);

@@ -12,6 +12,7 @@ use crate::mcp::{Kind, Method};
 use crate::names::{Arm, EndpointId, Outcome};
 use crate::route::tools::ToolLabel;
 
+use super::access::Line;
 use super::session::SessionKey;
 use super::tally::{Labels, Tally};
 
@@ -34,6 +35,8 @@ pub struct Exchange {
     pub sent: Instant,
     /// Bytes of the answer's body.
     pub bytes: u64,
+    /// What the access log says of it, if there is one.
+    pub line: Option<Box<Line>>,
 }
 
 impl Exchange {
@@ -51,9 +54,13 @@ impl Exchange {
         self.session.zip(self.arm).filter(|_| is_accepted && !is_stream)
     }
 
-    /// Counts it. `answered` is the time to its JSON-RPC response.
-    pub fn settle(&self, end: End, answered: Option<Duration>, tally: &mut Tally) -> Verdict {
-        let verdict = outcome::verdict(&self.facts, end);
+    /// Counts it by how it ended. `answered` is the time to its JSON-RPC response.
+    pub fn settle(&self, end: End, answered: Option<Duration>, tally: &mut Tally) {
+        self.count(outcome::verdict(&self.facts, end), answered, tally);
+    }
+
+    /// Counts it, and logs it where that is wanted.
+    pub fn count(&self, verdict: Verdict, answered: Option<Duration>, tally: &mut Tally) {
         let call = self.facts.call;
         let is_ok = verdict.outcome == Outcome::Ok;
         if let Some((session, arm)) = self.uses().filter(|_| is_ok || !call.opens_session()) {
@@ -68,7 +75,9 @@ impl Exchange {
         }
         let latency = answered.filter(|_| is_ok && self.has_latency());
         tally.exchange(self.labels(verdict), self.bytes, latency);
-        verdict
+        if let Some(line) = &self.line {
+            line.write(self, verdict, answered);
+        }
     }
 
     /// Counts it by what came of it on another exchange.

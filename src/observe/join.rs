@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::mcp::answer::Content;
-use crate::mcp::outcome::{Close, End, Heard};
+use crate::mcp::outcome::{Close, End, Heard, Verdict};
 use crate::names::PerArm;
 
 use super::exchange::Exchange;
@@ -69,7 +69,7 @@ pub enum What {
     Asked(Box<Exchange>, End, Vec<(CallKey, Instant)>),
     /// An exchange of a session has been answered well, and only its time is open: the server may
     /// have asked its client on another stream. TypeScript 2 asks on the stream for news.
-    Answered(Box<Exchange>, End),
+    Answered(Box<Exchange>, Verdict),
     /// The server says that it does not know the session.
     Unknown(SessionKey, Box<Exchange>, End),
 }
@@ -214,14 +214,14 @@ impl Join {
                     exchange.settle(end, None, settled);
                 }
             }
-            What::Answered(exchange, end) => {
+            What::Answered(exchange, verdict) => {
                 self.note_use(&exchange, at);
                 let traffic = exchange.session.and_then(|session| self.sessions.get(&session));
                 let latency = traffic.map_or_else(
                     || at.saturating_duration_since(exchange.sent),
                     |traffic| traffic.latency(exchange.sent, at),
                 );
-                exchange.settle(end, Some(latency), settled);
+                exchange.count(verdict, Some(latency), settled);
             }
             What::Asked(exchange, end, asks) => {
                 self.note_use(&exchange, at);

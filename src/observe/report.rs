@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::mcp::message::{Reader, RequestId, Shape};
 use crate::mcp::outcome::{self, Close, End, Facts, Heard, Verdict, Wants};
+use crate::mcp::shown::plain;
 use crate::mcp::trace::TraceId;
 use crate::mcp::{Call, Era, Kind, Method};
 use crate::names::{Arm, Blame, Outcome};
@@ -20,7 +21,7 @@ use crate::route::Endpoint;
 use crate::route::tools::{ToolLabel, Tools};
 use crate::upstream::request_body::Watch;
 
-use super::access;
+use super::access::Line;
 use super::exchange::Exchange;
 use super::join::{Crossing, What};
 use super::session::{CallKey, SessionKey};
@@ -176,9 +177,7 @@ impl Report {
             return;
         }
         self.status = status;
-        let exchange = self.exchange(0);
-        let verdict = exchange.settle(end, None, &mut self.desk.tally.borrow_mut());
-        self.log(&exchange, Some(verdict), None);
+        self.exchange(0).settle(end, None, &mut self.desk.tally.borrow_mut());
     }
 
     /// Its session has ended, without a server's having been asked.
@@ -207,7 +206,11 @@ impl Report {
         let (exchange, end) = match self.crossing(&told) {
             None => (exchange, end),
             Some(crosses) => {
-                self.log(&exchange, None, answered);
+                if let Some(endpoint) = &self.endpoint
+                    && !matches!(crosses, Crosses::Silent(_))
+                {
+                    endpoint.note_success();
+                }
                 if let Crosses::Awaits(..) = crosses {
                     // Its clock is the session's now.
                     for (ask, at) in &told.asks {
@@ -222,18 +225,18 @@ impl Report {
         };
         let verdict = outcome::verdict(&exchange.facts, end);
         self.note_health(verdict);
-        self.log(&exchange, Some(verdict), answered);
         let time_is_open = verdict.outcome == Outcome::Ok
             && self.in_session
             && self.call.era == Era::Legacy
             && answered.is_some_and(|it| it >= ASKED_MIN);
-        if time_is_open {
-            let what = What::Answered(Box::new(exchange), end);
+        let exchange = if time_is_open {
+            let what = What::Answered(Box::new(exchange), verdict);
             let Some(exchange) = self.cross(what, told.answered) else { return };
-            exchange.settle(end, answered, &mut self.desk.tally.borrow_mut());
+            exchange
         } else {
-            exchange.settle(end, answered, &mut self.desk.tally.borrow_mut());
-        }
+            exchange
+        };
+        exchange.count(verdict, answered, &mut self.desk.tally.borrow_mut());
     }
 
     /// Whether another worker may have the other half of it.
@@ -345,26 +348,19 @@ impl Report {
             status: self.status,
             sent: self.sent.unwrap_or(self.received),
             bytes,
+            line: self.desk.access_log.then(|| Box::new(self.line(watch.reader()))),
         }
     }
 
-    fn log(&self, exchange: &Exchange, verdict: Option<Verdict>, answered: Option<Duration>) {
-        if !self.desk.access_log {
-            return;
-        }
-        let watch = self.watch.borrow();
-        let trace = self.trace.as_deref().or_else(|| watch.reader().traceparent());
-        access::Line {
-            exchange,
-            verdict,
-            tool: self.tool(watch.reader()),
+    fn line(&self, posted: &Reader) -> Line {
+        let trace = self.trace.as_deref().or_else(|| posted.traceparent());
+        Line {
+            tool: self.tool(posted).map(plain),
             endpoint: self.endpoint.as_ref().map(|it| it.url.to_string()),
             first_byte: self.first_byte,
-            answered,
             total: self.received.elapsed(),
-            trace: trace.and_then(TraceId::of).map(|trace| trace.as_str()),
+            trace: trace.and_then(TraceId::of).map(|trace| trace.as_str().to_owned()),
         }
-        .write();
     }
 
     /// Leaves the report to whoever sees the exchange to its end.

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -13,10 +12,8 @@ use crate::support::real::pairs_of;
 use crate::support::server::{answer, chunk, stream_head};
 use crate::support::{INITIALIZE, MODERN, Router, Seen, Server, Step, eventually, nobody, post};
 
-/// How long a person takes to answer. The router is another process, with a clock that nobody can
-/// stop.
-const PERSON: Duration = Duration::from_secs(1);
-/// What a server may take on a busy machine, and the person cannot.
+/// What a server may take on a busy machine in seconds, and a person who thinks for more than one
+/// second cannot.
 const SERVER_MAX: f64 = 0.6;
 
 const ASK: &str = r#"{"jsonrpc":"2.0","id":100,"method":"elicitation/create","params":{}}"#;
@@ -96,7 +93,7 @@ impl Scene {
 
     /// The person's answer, after some thought.
     async fn reply(&self, target: &str) {
-        tokio::time::sleep(PERSON).await;
+        self.router.ages().await;
         let reply = once(self.router.address, "POST", target, &self.own(), REPLY).await;
         assert_eq!(reply.status, 202);
     }
@@ -264,7 +261,7 @@ async fn released(server: &str) {
             // This SDK asks on the stream for news.
             let asking = if server == "ts2" { &mut news } else { &mut connection };
             let asked = asking.until("/create").await;
-            tokio::time::sleep(PERSON).await;
+            router.ages().await;
             let reply = thoughtful(&asked).to_string();
             assert_eq!(post(router.address, &own, &reply).await.status, 202);
         }

@@ -1,10 +1,14 @@
 //! What the router logs, and what it must not.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use crate::support::{INITIALIZE, Router, Server, eventually, post};
+use crate::support::client::{Connection, once};
+use crate::support::server::{answer, chunk, stream_head};
+use crate::support::{INITIALIZE, Router, Server, Step, WHOAMI, eventually, post};
 
 /// A call with a secret argument, a name that acts on a terminal, and a trace.
 const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a\u001b[2Jb\u202e","arguments":{"password":"hunter2"},"_meta":{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}}"#;
@@ -48,6 +52,44 @@ async fn the_access_log_names_what_happened_and_gives_nothing_away() {
         assert_eq!(header["session"], meta["session"]);
         assert!(meta["response_ms"].as_f64() >= meta["first_byte_ms"].as_f64());
     }
+}
+
+#[tokio::test]
+async fn what_came_of_a_call_on_another_exchange_is_logged_with_it() {
+    let called = Arc::new(Notify::new());
+    let server = Server::scripted(move |seen| {
+        if seen.method == "POST" {
+            called.notify_one();
+            return vec![Step::Send(answer(202, &[], ""))];
+        }
+        let event = |text: &str| Step::Send(chunk(&format!("{text}\n\n")));
+        vec![
+            Step::Send(stream_head(&[])),
+            event("event: endpoint\ndata: /messages?session=1"),
+            Step::Wait(Arc::clone(&called)),
+            event(r#"data: {"jsonrpc":"2.0","id":7,"result":{"isError":true}}"#),
+            Step::UntilGone(Arc::default()),
+        ]
+    })
+    .await;
+    let settings = "\n[log]\naccess = \"on\"\nformat = \"json\"";
+    let router = Router::start(&[server.address], &[server.address], settings).await;
+    let mut stream = Connection::open(router.address).await;
+    stream.request("GET", "/sse", &[], "").await;
+    stream.head().await;
+    let first = stream.until("\n\n").await;
+    let uri = first.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    assert_eq!(once(router.address, "POST", uri, &[], WHOAMI).await.status, 202);
+    stream.until("isError").await;
+    let line = eventually("its line", async || {
+        let log = router.log();
+        let line = log.lines().find(|line| line.contains("tools/call"))?;
+        serde_json::from_str::<Value>(line).ok()
+    })
+    .await;
+    assert_eq!((&line["outcome"], &line["blame"]), (&json!("tool_error"), &json!("relative")));
+    assert_eq!(line["tool"], "whoami");
+    assert_eq!(router.log().matches("tools/call").count(), 1);
 }
 
 #[tokio::test]

@@ -55,6 +55,11 @@ pub(super) fn initialized_message() -> Value {
     json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })
 }
 
+/// A request inside a session, of either transport.
+pub(super) fn request_message(id: &Value, method: &str, params: &Map<String, Value>) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
+}
+
 /// Reads the result of `initialize`.
 pub(super) fn about(result: &Value) -> Result<About, Fault> {
     let version = result["protocolVersion"].as_str();
@@ -106,7 +111,7 @@ impl Legacy {
     ) -> Result<Reply, Fault> {
         self.asked += 1;
         let id = json!(self.asked);
-        let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let message = request_message(&id, method, &params);
         let answer = self.open.caller.send(&self.ask(&message)).await?;
         reply(answer, &id).await
     }

@@ -12,7 +12,7 @@ use crate::mcp::sse;
 
 use super::super::caller::{Ask, Caller, Events, Reply};
 use super::super::verdict::Fault;
-use super::legacy::{about, initialize_message, initialized_message};
+use super::legacy::{about, initialize_message, initialized_message, request_message};
 use super::session::{About, Opened, is_refusal, refusal};
 use crate::mcp::shown::plain;
 
@@ -97,7 +97,7 @@ impl Sse {
     ) -> Result<Reply, Fault> {
         self.asked += 1;
         let id = json!(self.asked);
-        let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let message = request_message(&id, method, &params);
         self.stream.post(&message).await?;
         self.stream.events.reply(&id).await
     }

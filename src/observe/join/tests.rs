@@ -3,7 +3,7 @@
 use super::*;
 use crate::mcp::outcome::{Facts, Wants};
 use crate::mcp::{Call, Era, Kind, Method};
-use crate::names::{Arm, Outcome};
+use crate::names::{Arm, Blame, Outcome};
 use crate::route::tools::ToolLabel;
 
 use http::StatusCode;
@@ -23,6 +23,9 @@ const FAILED: Content = Content::Result {
     task_failed: false,
     task_error_code: None,
 };
+
+const ANSWERED: Verdict =
+    Verdict { outcome: Outcome::Ok, blame: Blame::Nobody, reason: "answered" };
 
 struct Bench {
     join: Join,
@@ -52,6 +55,7 @@ impl Bench {
             status: StatusCode::from_u16(status).ok(),
             sent: self.start + SECOND * sent as u32,
             bytes: 0,
+            line: None,
         }
     }
 
@@ -229,8 +233,6 @@ fn the_clock_stands_while_the_client_is_asked() {
 
 #[test]
 fn the_clock_stood_while_the_client_was_asked_on_another_stream() {
-    let end = End::Head { status: 200, heard: answered(OK), close: Close::Complete };
-
     // On the call's own stream, which was closed after that; the reply is told first.
     let mut bench = Bench::new();
     bench.at(42, What::Reply(id(7)));
@@ -248,7 +250,7 @@ fn the_clock_stood_while_the_client_was_asked_on_another_stream() {
     bench
         .at(12, What::Ask(id(7)))
         .at(42, What::Reply(id(7)))
-        .at(45, What::Answered(Box::new(call), end));
+        .at(45, What::Answered(Box::new(call), ANSWERED));
     assert_eq!(bench.settled(45), [(Outcome::Ok, Some(5))]);
 
     // What was asked before the call came was not asked for it, if anybody ever replies.
@@ -258,7 +260,7 @@ fn the_clock_stood_while_the_client_was_asked_on_another_stream() {
         .at(8, What::Ask(id(7)))
         .at(9, What::Ask(id(8)))
         .at(12, What::Reply(id(8)))
-        .at(20, What::Answered(Box::new(call), end));
+        .at(20, What::Answered(Box::new(call), ANSWERED));
     assert_eq!(bench.settled(20), [(Outcome::Ok, Some(10))]);
 }
 
@@ -273,7 +275,7 @@ fn a_session_may_ask_as_often_as_it_likes() {
     bench
         .at(1001, What::Ask(id(2000)))
         .at(1003, What::Reply(id(2000)))
-        .at(1010, What::Answered(Box::new(call), end));
+        .at(1010, What::Answered(Box::new(call), ANSWERED));
     assert_eq!(bench.settled(1010), [(Outcome::Ok, Some(8))]);
     let call = bench.call(1010, 200);
     let own = vec![(id(2001), bench.start + SECOND * 1014)];

@@ -88,6 +88,14 @@ impl Router {
         std::mem::replace(&mut self.dir, TempDir::new().unwrap())
     }
 
+    /// Waits until more than a second has passed by the router's own clock, which nobody outside
+    /// can stop.
+    pub async fn ages(&self) {
+        let age = async || self.status().await.unwrap()["uptime_seconds"].as_u64().unwrap();
+        let before = age().await;
+        eventually("time passes", async || (age().await >= before + 2).then_some(())).await;
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("admin.sock")
     }
