@@ -33,6 +33,10 @@ mod health;
 
 mod secret;
 
+mod decide;
+
+pub(crate) mod millis;
+
 pub mod units;
 
 mod environment;
@@ -79,6 +83,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How the router finds out whether an endpoint works.
     pub health: Health,
+    /// What shuts the gate.
+    pub guards: Guards,
+    /// How a rollout goes.
+    pub rollout: RolloutConfig,
+    /// Where Alertmanager sends its alerts; `None`: nowhere.
+    pub alerts: Option<AlertsConfig>,
     /// The admin socket.
     pub admin: Admin,
     /// Where Prometheus scrapes; `None` switches the listener off.
@@ -258,6 +268,119 @@ pub struct Expect {
     pub text_contains: Option<String>,
     /// `structuredContent` holds at least this: objects may have more keys, all else is equal.
     pub structured: Option<serde_json::Value>,
+}
+
+/// The rules that shut the gate; `None` or `false` switches one off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guards {
+    /// Its servers fail `health.unhealthy_after` handshakes in a row. Default on.
+    pub health_failures: bool,
+    /// Errors in consecutive minutes.
+    pub error_rate: Option<ErrorRate>,
+    /// Time for the same work.
+    pub performance: Option<Performance>,
+    /// A critical alert. Default on.
+    pub security_alert: bool,
+    /// Evidence that grows call by call.
+    pub sequential: Option<Sequential>,
+}
+
+/// The rule on errors: reliability.md C2, G1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ErrorRate {
+    /// More than this share of a minute's exchanges, 0 to 1. Default 0.05.
+    pub above: f64,
+    /// In so many consecutive minutes, 1 to 15. Default 2.
+    pub minutes: usize,
+    /// A minute with fewer exchanges says nothing. Default 1: the rule as it is written.
+    pub min_requests: u64,
+}
+
+/// The rule on time: reliability.md C2, G2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Performance {
+    /// Slower than this share of the baseline's speed, 0 to 1. Default 0.8.
+    pub below: f64,
+    /// Only what stands out from the noise counts: fifty calls and five standard errors. Default
+    /// on; off, one call of a minute is enough.
+    pub noise_guard: bool,
+}
+
+/// Sequential evidence: reliability.md C3.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sequential {
+    /// The chance that a rollout of a version that is no worse is reverted for its evidence, 0 to
+    /// 1. Default 0.01.
+    pub alpha: f64,
+    /// Errors of one session or caller that count in a step. Default 1.
+    pub cap: u32,
+}
+
+/// How a rollout goes unless its plan says otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutConfig {
+    /// The steps; weights rise and end with 100, whose hold is the bake.
+    pub steps: Vec<Step>,
+    /// What a step needs to be over, besides its time.
+    pub gate: Gate,
+    /// How long a step waits for its evidence beyond its time. Default 4 h.
+    pub max_hold: Duration,
+    /// What happens then.
+    pub on_inconclusive: OnInconclusive,
+    /// What becomes of the sessions on an arm that is reverted.
+    pub on_revert: OnRevert,
+}
+
+/// One step of a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Step {
+    /// The candidate's share of new work in percent, 1 to 100.
+    pub weight: u8,
+    /// How long it is kept at least.
+    #[serde(with = "millis")]
+    pub hold: Duration,
+}
+
+/// What a step needs to be over, besides its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// Evidence that less than the allowed share of calls fails.
+    #[default]
+    Evidence,
+    /// Nothing else.
+    Time,
+}
+
+/// What happens to a step without evidence at the end of its `max_hold`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInconclusive {
+    /// Back to the stable arm.
+    #[default]
+    Abort,
+    /// On to the next step.
+    Proceed,
+}
+
+/// What becomes of the sessions on an arm that is reverted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRevert {
+    /// They stay there until they end.
+    #[default]
+    Keep,
+    /// They are told that they have ended (404), so that their clients begin anew.
+    End,
+}
+
+/// The receiver of Alertmanager's webhooks.
+#[derive(Clone, Debug)]
+pub struct AlertsConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The bearer token that it wants.
+    pub token: Secret,
 }
 
 /// The admin socket.

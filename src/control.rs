@@ -12,11 +12,11 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use crate::config::{self, Config, Environment, Problems};
-use crate::names::{EndpointId, PerArm, Split};
+use crate::names::{Arm, EndpointId, PerArm, Split};
 use crate::records::journal::{Actor, Journal};
 use crate::records::keys::{self, KeyError, Missing};
 use crate::records::state::{self, State};
-use crate::route::{Endpoint, Live, RoutingTable};
+use crate::route::{Course, Endpoint, Live, RoutingTable};
 
 /// What an operator should know who has changed the key without keeping the old one.
 const NEW_KEY: &str = "the key has changed and affinity.previous_key is not the old one (a key that was made by the router is in session.key in the state directory): every session of before has ended";
@@ -95,7 +95,8 @@ impl Control {
             &Actor::Start,
             json!({ "split": split, "version": env!("CARGO_PKG_VERSION") }),
         )?;
-        let live = Arc::new(Live::new(RoutingTable::new(Arc::new(config), split, keys, salt)));
+        let live =
+            Arc::new(Live::new(RoutingTable::new(Arc::new(config), course(split), keys, salt)));
         let last_reload = Reload { at: SystemTime::now(), refused: None };
         Ok(Control { live, environment, journal, state, last_reload })
     }
@@ -150,7 +151,7 @@ impl Control {
             let _ = self.journal.write("split-failed", actor, why);
             return Err(error.into());
         }
-        self.live.publish(table.with_split(split));
+        self.live.publish(table.with_course(course(split)));
         Ok(std::mem::replace(&mut self.state, next))
     }
 
@@ -214,7 +215,7 @@ impl Control {
             tracing::warn!("{warning}");
         }
         let dir = new.state_dir.clone();
-        let next = table.with_config(Arc::new(new), state.split, keys, salt);
+        let next = table.with_config(Arc::new(new), course(state.split), keys, salt);
         self.journal.write(
             "reload",
             actor,
@@ -232,6 +233,11 @@ impl Control {
         self.live.publish(next);
         Ok(warning)
     }
+}
+
+/// The course of a split that a person has set.
+fn course(split: Split) -> Course {
+    Course { split, stable: Arm::Primary, closed: None }
 }
 
 /// The state directory, for its owner only.

@@ -346,6 +346,50 @@ impl Blame {
 #[error("{0}")]
 pub struct BadName(pub String);
 
+/// A rule that can shut the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// Its servers fail their handshakes.
+    HealthFailures,
+    /// Too many of its exchanges are its own fault.
+    ErrorRate,
+    /// It takes longer than the stable arm for the same.
+    Performance,
+    /// Somebody says that it is dangerous.
+    SecurityAlert,
+    /// Taken together, the evidence says that it is worse.
+    Sequential,
+}
+
+impl Guard {
+    /// All of them.
+    pub const ALL: [Guard; 5] = [
+        Guard::HealthFailures,
+        Guard::ErrorRate,
+        Guard::Performance,
+        Guard::SecurityAlert,
+        Guard::Sequential,
+    ];
+
+    /// The word for configuration, labels and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Guard::HealthFailures => "health_failures",
+            Guard::ErrorRate => "error_rate",
+            Guard::Performance => "performance",
+            Guard::SecurityAlert => "security_alert",
+            Guard::Sequential => "sequential",
+        }
+    }
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

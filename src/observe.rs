@@ -7,6 +7,8 @@ pub mod latency;
 
 pub mod session;
 
+pub mod seen;
+
 pub mod tally;
 
 pub mod exchange;

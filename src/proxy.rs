@@ -74,6 +74,10 @@ async fn carry(
         return Ok(reply::session_ended(inbound));
     }
     let endpoints = candidates(table, &place, rand::random);
+    if matches!(place, Place::New) && inbound.call.opens_session() {
+        let share = table.effective.secondary;
+        worker.tally.borrow_mut().draws.add(endpoints[0].arm, share);
+    }
     let answered = send(worker, table, inbound, &place, &endpoints).await?;
     pass::answer(worker, table, inbound, answered)
 }
@@ -94,7 +98,8 @@ async fn send(
         method: inbound.method_in_body(),
     };
     let (session, body) = (place.upstream_session(), inbound.take_body());
-    let arm = Cell::new(endpoints[0].arm);
+    let first = endpoints[0].arm;
+    let (arm, faults) = (Cell::new(first), Cell::new(0));
     // A client that leaves while we wait leaves this one.
     inbound.report.set_arm(arm.get());
     let head =
@@ -102,12 +107,20 @@ async fn send(
     let failed = |on: &Endpoint, error: Option<&ForwardError>| {
         arm.set(on.arm);
         if error.is_none_or(ForwardError::is_fault) {
-            on.note_fault(config.health.suspect_after);
+            match error {
+                Some(ForwardError::Unreachable(_)) => on.note_refusal(),
+                _ => on.note_fault(config.health.suspect_after),
+            }
+            faults.set(faults.get() + 1);
         }
         let reason = error.map_or(UNAVAILABLE, ForwardError::reason);
         worker.tally.borrow_mut().failed_attempt(on.arm, reason);
     };
     let answered = forward.send(endpoints, head, failed, body).await;
-    inbound.report.set_arm(arm.get());
+    let asked = answered.as_ref().map_or(arm.get(), |answered| answered.endpoint.arm);
+    if asked != first && faults.get() > 0 {
+        inbound.report.covered(first);
+    }
+    inbound.report.set_arm(asked);
     Ok(answered?)
 }

@@ -24,5 +24,5 @@ pub mod choose;
 pub(crate) mod tests;
 
 pub use live::Live;
-pub use table::{Endpoint, RoutingTable};
+pub use table::{Closed, Course, Endpoint, RoutingTable};
 pub use tools::Tools;

@@ -17,7 +17,7 @@ use super::unknown::nearest;
 use super::{
     Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Limits, Log, LogFormat, Timeouts,
 };
-use super::{affinity, health, secret, units};
+use super::{affinity, decide, health, secret, units};
 use crate::names::{Arm, BadName, EndpointUrl, PerArm, Split};
 
 /// More addresses than this belong behind a balancer of their own.
@@ -48,6 +48,9 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
         limits: limits(root.section("limits")),
         timeouts: timeouts(root.section("timeouts")),
         health: health::health(root.section("health")),
+        guards: decide::guards(root.section("guards")),
+        rollout: decide::rollout(root.section("rollout")),
+        alerts: decide::alerts(root.section("alerts")),
         admin: admin(root.section("admin")),
         metrics: metrics(root.section("metrics"), &listen, listen_field.as_ref()),
         log: log(root.section("log")),
@@ -68,7 +71,7 @@ fn listen(field: Option<&Field<'_>>) -> Vec<SocketAddr> {
     distinct(field, 16, |field, taken| field.parse(|text| fresh_address(text, taken)))
 }
 
-fn address(text: &str) -> Result<SocketAddr, BadName> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, BadName> {
     text.parse().map_err(|_| {
         BadName(format!("`{text}` is no address with a port, such as 127.0.0.1:8080 or [::]:8080"))
     })

@@ -14,7 +14,7 @@ use super::state::{Standing, State};
 use super::subject::Subject;
 
 /// How long a suspicion, or its repetition, waits for the next handshake at most.
-const QUICK: Duration = Duration::from_secs(1);
+const QUICK: Duration = Duration::from_millis(200);
 
 /// How far an interval is stretched or shortened, so that many probers do not march in step.
 const JITTER: f64 = 0.1;

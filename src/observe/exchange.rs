@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use crate::mcp::outcome::{self, Close, End, Facts, Heard, Verdict, Wants};
 use crate::mcp::{Kind, Method};
-use crate::names::{Arm, EndpointId, Outcome};
+use crate::names::{Arm, Blame, EndpointId, Outcome};
 use crate::route::tools::ToolLabel;
 
 use super::access::Line;
+use super::seen::{Grade, Seen, Unit};
 use super::session::SessionKey;
 use super::tally::{Labels, Tally};
 
@@ -23,6 +24,8 @@ pub struct Exchange {
     pub facts: Facts,
     /// Its session: the one that it belongs to, or the one that it opened.
     pub session: Option<SessionKey>,
+    /// Its caller, by the bits of its point, where that is what keeps calls together.
+    pub caller: Option<u64>,
     /// The arm that was asked, if it came to that.
     pub arm: Option<Arm>,
     /// Its endpoint.
@@ -75,6 +78,9 @@ impl Exchange {
         }
         let latency = answered.filter(|_| is_ok && self.has_latency());
         tally.exchange(self.labels(verdict), self.bytes, latency);
+        if let Some(seen) = self.seen(verdict, latency, self.sent.elapsed()) {
+            tally.see(seen);
+        }
         if let Some(line) = &self.line {
             line.write(self, verdict, answered);
         }
@@ -99,6 +105,34 @@ impl Exchange {
         self.facts.wants == Wants::Answer
             && call.method != Method::LISTEN
             && call.method.as_str() != "tasks/result"
+    }
+
+    /// What it is as evidence; `None` where nobody can tell what the arm did.
+    fn seen(&self, verdict: Verdict, latency: Option<Duration>, gone: Duration) -> Option<Seen> {
+        let call = self.facts.call;
+        let (grade, waited) = match (verdict.outcome, verdict.blame) {
+            (Outcome::Rejected | Outcome::Race | Outcome::Unclassified, _) => return None,
+            // A stream ends when its client leaves; that is no impatience.
+            (Outcome::Cancelled, _) if !self.has_latency() => return None,
+            (Outcome::Cancelled, _) => (Grade::Left, Some(gone)),
+            (_, Blame::Arm) => (Grade::Fault, None),
+            (_, Blame::Relative | Blame::Skew) => (Grade::Relative, None),
+            (_, Blame::Nobody) => (Grade::Good, latency),
+        };
+        Some(Seen {
+            unit: match (self.session, self.caller) {
+                (Some(session), _) => Unit::Session(session),
+                (None, Some(point)) => Unit::Caller(point),
+                (None, None) => Unit::Alone,
+            },
+            opens: call.method == Method::INITIALIZE,
+            arm: self.arm?,
+            method: call.method,
+            tool: self.tool,
+            grade,
+            denied: matches!(self.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)),
+            waited,
+        })
     }
 
     fn labels(&self, verdict: Verdict) -> Labels {

@@ -13,6 +13,47 @@ const SHORTEST: f64 = 100e-6;
 /// The upper end of the last bucket is an hour; what is slower counts as this.
 const BUCKETS: usize = 437;
 
+/// What a comparison of means needs of some latencies: the sums of their logarithms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// How many.
+    pub count: f64,
+    /// The sum of the natural logarithms of their seconds.
+    pub logs: f64,
+    /// The sum of the squares of those.
+    pub squares: f64,
+}
+
+impl Moments {
+    /// Adds one latency.
+    pub fn add(&mut self, latency: Duration) {
+        let log = latency.as_secs_f64().max(SHORTEST).ln();
+        self.count += 1.0;
+        self.logs += log;
+        self.squares += log * log;
+    }
+
+    /// Adds all of others.
+    pub fn merge(&mut self, other: &Moments) {
+        self.count += other.count;
+        self.logs += other.logs;
+        self.squares += other.squares;
+    }
+
+    /// The mean logarithm; 0 of none.
+    pub fn mean(&self) -> f64 {
+        if self.count > 0.0 { self.logs / self.count } else { 0.0 }
+    }
+
+    /// The variance of the logarithms, as a sample's; 0 of fewer than two.
+    pub fn variance(&self) -> f64 {
+        if self.count < 2.0 {
+            return 0.0;
+        }
+        ((self.squares - self.logs * self.logs / self.count) / (self.count - 1.0)).max(0.0)
+    }
+}
+
 /// The latencies of some exchanges.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sketch {
@@ -21,6 +62,7 @@ pub struct Sketch {
     counts: Vec<u32>,
     count: u64,
     seconds: f64,
+    moments: Moments,
 }
 
 impl Sketch {
@@ -33,6 +75,7 @@ impl Sketch {
         *self.bucket(bucket) += 1;
         self.count += 1;
         self.seconds += seconds;
+        self.moments.add(latency);
     }
 
     /// Adds all of another sketch.
@@ -43,6 +86,12 @@ impl Sketch {
         }
         self.count += other.count;
         self.seconds += other.seconds;
+        self.moments.merge(&other.moments);
+    }
+
+    /// The sums of their logarithms, exactly.
+    pub fn moments(&self) -> Moments {
+        self.moments
     }
 
     /// How many latencies are in it.

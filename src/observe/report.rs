@@ -24,6 +24,7 @@ use crate::upstream::request_body::Watch;
 use super::access::Line;
 use super::exchange::Exchange;
 use super::join::{Crossing, What};
+use super::seen::{Grade, Seen, Unit};
 use super::session::{CallKey, SessionKey};
 use super::tally::Tally;
 
@@ -55,6 +56,7 @@ pub struct Report {
     endpoint: Option<Arc<Endpoint>>,
     session: Option<SessionKey>,
     in_session: bool,
+    caller: Option<u64>,
     status: Option<StatusCode>,
     sent: Option<Instant>,
     first_byte: Option<Duration>,
@@ -123,6 +125,7 @@ impl Report {
             endpoint: None,
             session: None,
             in_session: false,
+            caller: None,
             status: None,
             sent: None,
             first_byte: None,
@@ -144,6 +147,27 @@ impl Report {
     pub fn in_session(&mut self, session: SessionKey) {
         self.session = Some(session);
         self.in_session = true;
+    }
+
+    /// It belongs to the caller with this point.
+    pub fn of_caller(&mut self, point: f64) {
+        self.caller = Some(point.to_bits());
+    }
+
+    /// An arm was to answer it and could not; the other one has to.
+    pub fn covered(&mut self, arm: Arm) {
+        let mut tally = self.desk.tally.borrow_mut();
+        *tally.covered.get_mut(arm) += 1;
+        tally.see(Seen {
+            unit: self.caller.map_or(Unit::Alone, Unit::Caller),
+            opens: false,
+            arm,
+            method: self.call.method,
+            tool: ToolLabel::NONE,
+            grade: Grade::Fault,
+            denied: false,
+            waited: None,
+        });
     }
 
     /// The session that it belongs to, or opens.
@@ -338,6 +362,7 @@ impl Report {
         Exchange {
             facts: self.facts(),
             session: self.session,
+            caller: self.caller,
             arm: self.arm,
             endpoint: self.endpoint.as_ref().map(|it| it.id),
             tool: match self.tool(watch.reader()) {

@@ -14,10 +14,13 @@ use crate::route::tools::ToolLabel;
 
 use super::join::Crossing;
 use super::latency::Sketch;
+use super::seen::Seen;
 use super::session::SessionKey;
 
 /// Crossings that a worker keeps until the next collection.
 const CROSSINGS_MAX: usize = 65_536;
+/// Calls that a worker keeps one by one until the next collection: 3 MiB.
+const SEEN_MAX: usize = 65_536;
 /// Sessions whose use a worker notes until the next collection.
 const USED_MAX: usize = 65_536;
 
@@ -68,6 +71,14 @@ pub struct Tally {
     /// Attempts to get an answer that came to nothing, by arm and reason; some are made good by
     /// another endpoint, and then no exchange shows them.
     pub failed_attempts: HashMap<(Arm, &'static str), u64>,
+    /// Calls one by one, for whoever compares the arms.
+    pub seen: Vec<Seen>,
+    /// Calls that there was no room for in `seen`.
+    pub unseen: u64,
+    /// Exchanges of an arm that the other arm had to take over.
+    pub covered: PerArm<u64>,
+    /// New sessions, as the weights sent them.
+    pub draws: Draws,
     /// Sessions that began.
     pub sessions: PerArm<u64>,
     /// Client connections accepted.
@@ -87,6 +98,37 @@ pub struct Gauges {
     pub streams: PerArmCount,
 }
 
+/// New sessions, as the weights sent them, beside what the weights asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Draws {
+    /// How many.
+    pub all: u64,
+    /// How many of them went to the secondary.
+    pub secondary: u64,
+    /// How many were to be expected there: the sum of its share at each draw.
+    pub expected: f64,
+    /// The variance of that number.
+    pub variance: f64,
+}
+
+impl Draws {
+    /// Counts a draw, at this share of the secondary.
+    pub fn add(&mut self, arm: Arm, share: f64) {
+        self.all += 1;
+        self.secondary += u64::from(arm == Arm::Secondary);
+        self.expected += share;
+        self.variance += share * (1.0 - share);
+    }
+
+    /// Adds other draws.
+    pub fn merge(&mut self, other: &Draws) {
+        self.all += other.all;
+        self.secondary += other.secondary;
+        self.expected += other.expected;
+        self.variance += other.variance;
+    }
+}
+
 /// A count for each arm.
 pub type PerArmCount = PerArm<usize>;
 
@@ -100,6 +142,15 @@ impl Tally {
         count.bytes += bytes;
         if let Some(latency) = latency {
             count.latency.add(latency);
+        }
+    }
+
+    /// Keeps a call as evidence, if there is room.
+    pub fn see(&mut self, seen: Seen) {
+        if self.seen.len() < SEEN_MAX {
+            self.seen.push(seen);
+        } else {
+            self.unseen += 1;
         }
     }
 

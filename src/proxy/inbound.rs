@@ -102,6 +102,9 @@ impl Inbound {
         let Parts { headers, uri, .. } = &self.head;
         let place = affinity::place(table, &self.call, headers, uri, self.client.address)?;
         self.in_session = matches!(place, Place::Session(_));
+        if let Place::Caller(point) = place {
+            self.report.of_caller(point);
+        }
         if self.in_session {
             // As the client has it: the tag in the URI of a message, else the tagged id.
             let uri_tag = affinity::uri_tag(&self.head.uri).filter(|_| self.call.by_uri);

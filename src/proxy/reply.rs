@@ -117,6 +117,9 @@ impl Refusal {
                 (404, INVALID_REQUEST, "unknown_session", Rejected)
             }
             Refusal::NoSession(NoSession::Gone) => (404, INVALID_REQUEST, "session_gone", Rejected),
+            Refusal::NoSession(NoSession::Ended) => {
+                (404, INVALID_REQUEST, "session_ended", Rejected)
+            }
             Refusal::Forward(ForwardError::Unreachable(_)) => {
                 (503, INTERNAL_ERROR, "server_unreachable", End::Unreachable)
             }

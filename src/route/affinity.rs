@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Uri};
 
+use crate::config::OnRevert;
 use crate::mcp::header::SESSION_ID;
 use crate::mcp::{Call, Era, Kind};
 
-use super::table::{Endpoint, RoutingTable};
+use super::table::{Closed, Endpoint, RoutingTable};
 use super::tag::{Bearer, Tag};
 
 /// The parameter of ours in the message URI of a 2024-11-05 session.
@@ -69,6 +70,9 @@ pub enum NoSession {
     /// The configuration has no such endpoint any more.
     #[error("session not found: the server that held it was removed")]
     Gone,
+    /// Its arm was reverted, and the sessions there with it.
+    #[error("session not found: it has ended, since the version that held it was withdrawn")]
+    Ended,
 }
 
 /// Finds where a request belongs.
@@ -111,6 +115,10 @@ pub fn place(
 
 fn session(table: &RoutingTable, tag: Tag<'_>) -> Result<Session, NoSession> {
     let endpoint = table.endpoint(tag.endpoint).ok_or(NoSession::Gone)?;
+    let ends = |closed: Closed| closed.arm == endpoint.arm && closed.sessions == OnRevert::End;
+    if table.closed.is_some_and(ends) {
+        return Err(NoSession::Ended);
+    }
     let upstream = match tag.bearer {
         Bearer::Server => UpstreamSession::Id(tag.id.to_owned()),
         Bearer::Minted => UpstreamSession::Unknown,

@@ -37,7 +37,9 @@ pub fn candidates(
     // The other arm's come behind, in the order of the configuration: they are rarely reached, and
     // a choice there would use up a turn.
     let other = table.arms.get(arm.other());
-    let other = other.endpoints.iter().zip(&other.fitness).filter(|(_, fitness)| **fitness > 0.0);
+    let is_open = !table.is_closed(arm.other());
+    let other = other.endpoints.iter().zip(&other.fitness);
+    let other = other.filter(|(_, fitness)| is_open && **fitness > 0.0);
     own.chain(other.map(|(endpoint, _)| endpoint)).map(Arc::clone).collect()
 }
 

@@ -12,13 +12,35 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use http::HeaderValue;
 use tokio::sync::Notify;
 
-use crate::config::{Balance, Config};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Balance, Config, OnRevert};
 use crate::names::{Arm, EndpointId, EndpointUrl, PerArm, Split};
 
 use super::eligible::Effective;
 use super::principal::Salt;
 use super::tag::Keyring;
 use super::tools::Tools;
+
+/// Where new work is to go: what a person or a rollout has set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// The weights.
+    pub split: Split,
+    /// The arm that reverts go to.
+    pub stable: Arm,
+    /// An arm that is shut.
+    pub closed: Option<Closed>,
+}
+
+/// An arm that gets no new work at all, not even where nobody else would take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// The arm; never the stable one.
+    pub arm: Arm,
+    /// What becomes of the sessions on it.
+    pub sessions: OnRevert,
+}
 
 /// What routes every request until the next one is published.
 #[derive(Clone, Debug)]
@@ -29,8 +51,11 @@ pub struct RoutingTable {
     pub split: Split,
     /// What the health of the endpoints leaves of them.
     pub effective: Effective,
-    /// The arm for what belongs to neither: OAuth, discovery documents, other paths.
+    /// The arm that reverts go to, and what belongs to neither: OAuth, discovery documents, other
+    /// paths.
     pub stable: Arm,
+    /// An arm that is shut.
+    pub closed: Option<Closed>,
     /// The endpoints.
     pub arms: PerArm<ArmTable>,
     /// Keys of the tags.
@@ -110,6 +135,12 @@ impl Endpoint {
         }
     }
 
+    /// Counts a connection that was refused: nobody listens there, so it is suspect at once.
+    pub fn note_refusal(&self) {
+        self.faults.store(0, Ordering::Relaxed);
+        self.suspect.notify_one();
+    }
+
     /// Notes that real traffic got through.
     pub fn note_success(&self) {
         // Nearly always there is nothing to forget, and no cache line to take from the others.
@@ -150,24 +181,29 @@ impl RoutingTable {
     /// The first table.
     pub fn new(
         config: Arc<Config>,
-        split: Split,
+        course: Course,
         keys: Arc<Keyring>,
         salt: Arc<Salt>,
     ) -> RoutingTable {
-        RoutingTable::build(1, config, split, keys, salt, None)
+        RoutingTable::build(1, config, course, keys, salt, None)
     }
 
-    /// The same with other weights.
+    /// The same on another course.
     #[must_use]
-    pub fn with_split(&self, split: Split) -> RoutingTable {
-        RoutingTable::build(
-            self.generation + 1,
-            Arc::clone(&self.config),
-            split,
-            Arc::clone(&self.keys),
-            Arc::clone(&self.salt),
-            Some(self),
-        )
+    pub fn with_course(&self, course: Course) -> RoutingTable {
+        let Course { split, stable, closed } = course;
+        let effective = effective(course, &self.arms);
+        RoutingTable { split, stable, closed, effective, ..self.next() }
+    }
+
+    /// Where new work is to go.
+    pub fn course(&self) -> Course {
+        Course { split: self.split, stable: self.stable, closed: self.closed }
+    }
+
+    /// Whether an arm is shut.
+    pub fn is_closed(&self, arm: Arm) -> bool {
+        self.closed.is_some_and(|closed| closed.arm == arm)
     }
 
     /// The table after a reload.
@@ -175,11 +211,11 @@ impl RoutingTable {
     pub fn with_config(
         &self,
         config: Arc<Config>,
-        split: Split,
+        course: Course,
         keys: Arc<Keyring>,
         salt: Arc<Salt>,
     ) -> RoutingTable {
-        RoutingTable::build(self.generation + 1, config, split, keys, salt, Some(self))
+        RoutingTable::build(self.generation + 1, config, course, keys, salt, Some(self))
     }
 
     /// The same with other fitnesses, from 0 to 1. Nobody has found fault with an endpoint that is
@@ -192,7 +228,7 @@ impl RoutingTable {
             let of = |it: &Arc<Endpoint>| fitness.get(&it.id).map_or(1.0, |it| it.clamp(0.0, 1.0));
             arm.fitness = arm.endpoints.iter().map(of).collect();
         }
-        RoutingTable { effective: effective(self.split, &arms, self.stable), arms, ..self.next() }
+        RoutingTable { effective: effective(self.course(), &arms), arms, ..self.next() }
     }
 
     /// The same with other tools.
@@ -230,7 +266,7 @@ impl RoutingTable {
     fn build(
         generation: u64,
         config: Arc<Config>,
-        split: Split,
+        course: Course,
         keys: Arc<Keyring>,
         salt: Arc<Salt>,
         before: Option<&RoutingTable>,
@@ -251,14 +287,14 @@ impl RoutingTable {
             }
         });
         let by_id = by_id(&arms);
-        let stable = Arm::Primary;
-        let effective = effective(split, &arms, stable);
+        let effective = effective(course, &arms);
         let tools = before.map_or_else(Arc::default, |table| Arc::clone(&table.tools));
         RoutingTable {
             generation,
-            split,
+            split: course.split,
             effective,
-            stable,
+            stable: course.stable,
+            closed: course.closed,
             arms,
             keys,
             salt,
@@ -270,9 +306,13 @@ impl RoutingTable {
 }
 
 /// What the endpoints' fitness leaves of the split.
-fn effective(split: Split, arms: &PerArm<ArmTable>, stable: Arm) -> Effective {
-    let best = |arm| arms.get(arm).fitness.iter().copied().fold(0.0, f64::max);
-    Effective::new(split, &PerArm::from_fn(best), stable)
+fn effective(course: Course, arms: &PerArm<ArmTable>) -> Effective {
+    let is_closed = |arm| course.closed.is_some_and(|closed| closed.arm == arm);
+    let best = |arm| match is_closed(arm) {
+        true => 0.0,
+        false => arms.get(arm).fitness.iter().copied().fold(0.0, f64::max),
+    };
+    Effective::new(course.split, &PerArm::from_fn(best), course.stable)
 }
 
 /// Finds endpoints by what tags remember of them. Where the arms have been exchanged, as after a

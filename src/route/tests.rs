@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName};
 use crate::config::{self, Config, Environment};
 use crate::names::{Arm, Split};
 
-use super::RoutingTable;
 use super::principal::Salt;
 use super::tag::Keyring;
+use super::{Course, RoutingTable};
 
 /// A table of these endpoints, with this weight on the secondary and the settings changed so.
 pub(crate) fn table(
@@ -25,9 +25,10 @@ pub(crate) fn table(
     }
     change(&mut config);
     let split = Split::new(100 - weight, weight).unwrap();
+    let course = Course { split, stable: Arm::Primary, closed: None };
     let keys = Arc::new(Keyring::new(b"a key of at least thirty-two bytes", None));
     let salt = Arc::new(Salt::new(b"salt"));
-    Arc::new(RoutingTable::new(Arc::new(config), split, keys, salt))
+    Arc::new(RoutingTable::new(Arc::new(config), course, keys, salt))
 }
 
 /// Headers, in order; a name may stand twice.

@@ -84,14 +84,14 @@ async fn a_board_follows_its_endpoints() {
         let mut other = Config::clone(&table.config);
         other.health.expected_tools = vec!["x".to_owned()];
         let (keys, salt) = (Arc::clone(&table.keys), Arc::clone(&table.salt));
-        let next = table.with_config(Arc::new(other.clone()), table.split, keys, salt);
+        let next = table.with_config(Arc::new(other.clone()), table.course(), keys, salt);
         board.sync(&next);
         assert!((0.1..0.5).contains(&fitness(Arm::Primary)));
         let view = stands(&board, &next, Arm::Primary, Standing::Down).await;
         assert_eq!(view.last.unwrap().verdict.label(), "missing_tools");
         other.health.interval = None;
         let (keys, salt) = (Arc::clone(&table.keys), Arc::clone(&table.salt));
-        board.sync(&table.with_config(Arc::new(other), table.split, keys, salt));
+        board.sync(&table.with_config(Arc::new(other), table.course(), keys, salt));
         within(board.news()).await;
         assert!(board.fitness(Instant::now()).is_empty());
     };

@@ -49,6 +49,7 @@ impl Bench {
                 has_cursor: false,
             },
             session: Some(session()),
+            caller: None,
             arm: Some(Arm::Primary),
             endpoint: None,
             tool: ToolLabel::OTHER,

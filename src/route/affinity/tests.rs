@@ -2,12 +2,13 @@
 
 use http::{HeaderName, HeaderValue, Method as HttpMethod};
 
+use super::super::Course;
 use super::super::tests as fixture;
 use super::*;
 use crate::config::PrincipalSource;
 use crate::mcp::Method;
 use crate::mcp::classify::Paths;
-use crate::names::Arm;
+use crate::names::{Arm, EndpointId};
 
 const ONE: &str = "http://a:1/mcp";
 const TWO: &str = "http://b:1/mcp";
@@ -46,11 +47,28 @@ fn word(place: &Result<Place, NoSession>) -> String {
         Ok(Place::Stable) => "stable".to_owned(),
         Err(NoSession::Forged) => "forged".to_owned(),
         Err(NoSession::Gone) => "gone".to_owned(),
+        Err(NoSession::Ended) => "ended".to_owned(),
     }
 }
 
 const MODERN: (&str, &str) = ("mcp-protocol-version", "2026-07-28");
 const TOKEN: (&str, &str) = ("authorization", "Bearer a");
+
+#[test]
+fn sessions_end_with_their_arm_only_where_that_is_wanted() {
+    let table = table(0);
+    let session =
+        |url: &str| table.keys.attach(EndpointId::of(Arm::Secondary, &url.parse().unwrap()), "x");
+    let session = session(TWO).unwrap();
+    for (sessions, word_then) in
+        [(OnRevert::Keep, "http://b:1/mcp Id(\"x\")"), (OnRevert::End, "ended")]
+    {
+        let closed = Some(Closed { arm: Arm::Secondary, sessions });
+        let shut = table.with_course(Course { closed, ..table.course() });
+        let headers = [("mcp-session-id", session.as_str())];
+        assert_eq!(word(&found(&shut, "POST /mcp", &headers, b"tools/call")), word_then);
+    }
+}
 
 #[test]
 fn requests_without_a_session() {

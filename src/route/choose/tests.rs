@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::super::affinity::{Session, UpstreamSession};
 use super::super::tests as fixture;
+use super::super::{Closed, Course};
 use super::*;
+use crate::config::OnRevert;
 use crate::names::{Arm, Split};
 
 const ONE: [&str; 3] = ["http://a:1/mcp", "http://a:2/mcp", "http://a:3/mcp"];
@@ -199,14 +201,30 @@ fn fitness_outlives_other_changes_of_the_table() {
     let salt = Arc::clone(&before.salt);
     let (config, keys) = (Arc::clone(&before.config), Arc::clone(&before.keys));
     for after in [
-        before.with_split(Split::PRIMARY_ONLY),
-        before.with_config(config, before.split, keys, salt),
+        before.with_course(Course { split: Split::PRIMARY_ONLY, ..before.course() }),
+        before.with_config(config, before.course(), keys, salt),
     ] {
         assert_eq!(after.arms.primary.fitness, [0.0, 0.5, 1.0]);
         assert_eq!(after.arms.secondary.fitness, [1.0, 0.0]);
         assert_eq!(after.generation, before.generation + 1);
     }
     assert_eq!(before.with_fitness(&HashMap::new()).arms.primary.fitness, [1.0; 3]);
+}
+
+#[test]
+fn a_shut_arm_gets_nothing_whatever_the_other_one_does() {
+    let table = table(0, Balance::RoundRobin);
+    let closed = Some(Closed { arm: Arm::Secondary, sessions: OnRevert::Keep });
+    let shut = table.with_course(Course { closed, ..table.course() });
+    for primary in [[1.0; 3], [0.0; 3]] {
+        let shut = fit(&shut, &primary, &[1.0; 2]);
+        for place in [Place::New, Place::Caller(0.0), Place::Stable] {
+            let tried = order(&shut, &place, 0.0);
+            assert!(tried.iter().all(|it| it.starts_with("a:")), "{place:?}: {tried:?}");
+        }
+    }
+    // Open, it stands in.
+    assert_eq!(order(&fit(&table, &[0.0; 3], &[1.0; 2]), &Place::New, 0.0).len(), 2);
 }
 
 #[tokio::test]
@@ -225,6 +243,9 @@ async fn faults_in_a_row_make_an_endpoint_suspect() {
     }
     suspected().await.unwrap();
     suspected().await.unwrap_err();
+    // Nobody there is no bad luck.
+    endpoint.note_refusal();
+    suspected().await.unwrap();
 }
 
 proptest! {
