@@ -1,10 +1,9 @@
-//! The counts of the last minutes, in slots.
+//! The counts of the last two minutes, in slots of five seconds, as `status` shows them.
 //!
-//! Two rings: two minutes in slots of five seconds, fifteen minutes in slots of one minute. Each
-//! slot has a cell for each kind of work that was done in it. Kinds come from closed sets (2 arms;
-//! 36 methods, one of which has at most 102 tool labels), so a slot has at most 276 cells of at
-//! most 2.1 KiB and all 39 slots together take at most 23 MiB, whatever clients send; a server
-//! with ten tools that is used steadily takes about 1 MiB. Does not know: what is good or bad.
+//! Each slot has a cell for each kind of work that was done in it. Kinds come from closed sets (2
+//! arms; 36 methods, one of which has at most 102 tool labels), so a slot has at most 276 cells of
+//! at most 2.1 KiB and all 24 slots together take at most 14 MiB, whatever clients send; a server
+//! with ten tools that is used steadily takes less than 1 MiB. Does not know: what is good or bad.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -17,10 +16,10 @@ use crate::observe::latency::Sketch;
 use crate::observe::tally::Tally;
 use crate::route::tools::ToolLabel;
 
-/// Length of a slot of the fine ring, and how many there are.
-const FINE: (Duration, usize) = (Duration::from_secs(5), 24);
-/// The same of the coarse ring.
-const COARSE: (Duration, usize) = (Duration::from_secs(60), 15);
+/// Length of a slot.
+const SLOT: Duration = Duration::from_secs(5);
+/// How many are kept.
+const SLOTS: usize = 24;
 
 /// A kind of work: what may be compared between the arms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,29 +120,31 @@ impl Counts {
     }
 }
 
-/// Slots of one length, oldest first, each with its number since the start.
+/// The counts of the last two minutes.
 #[derive(Debug)]
-struct Ring {
-    length: Duration,
-    keep: usize,
+pub struct Window {
+    start: Instant,
+    /// Oldest first, each with its number since the start.
     slots: VecDeque<(u64, Counts)>,
 }
 
-impl Ring {
-    fn new((length, keep): (Duration, usize)) -> Ring {
-        Ring { length, keep, slots: VecDeque::new() }
+impl Window {
+    /// An empty window that begins now.
+    pub fn new(now: Instant) -> Window {
+        Window { start: now, slots: VecDeque::new() }
     }
 
-    fn number(&self, since_start: Duration) -> u64 {
-        since_start.as_secs() / self.length.as_secs()
+    fn number(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_secs() / SLOT.as_secs()
     }
 
-    fn add(&mut self, since_start: Duration, tally: &Tally) {
-        let number = self.number(since_start);
+    /// Adds what was counted up to now.
+    pub fn add(&mut self, now: Instant, tally: &Tally) {
+        let number = self.number(now);
         if self.slots.back().is_none_or(|(last, _)| *last < number) {
             self.slots.push_back((number, Counts::default()));
         }
-        while self.slots.front().is_some_and(|(first, _)| first + self.keep as u64 <= number) {
+        while self.slots.front().is_some_and(|(first, _)| first + SLOTS as u64 <= number) {
             self.slots.pop_front();
         }
         if let Some((_, counts)) = self.slots.back_mut() {
@@ -151,50 +152,17 @@ impl Ring {
         }
     }
 
-    /// The slots of this span, the one that is not over included.
-    fn last(&self, since_start: Duration, span: Duration) -> Counts {
-        let slots = span.as_secs().div_ceil(self.length.as_secs()).max(1);
-        let first = (self.number(since_start) + 1).saturating_sub(slots);
+    /// What was counted in the last `span`, at most two minutes: whole slots, the running one
+    /// included.
+    pub fn last(&self, now: Instant, span: Duration) -> Counts {
+        let slots = span.as_secs().div_ceil(SLOT.as_secs()).max(1);
+        let first = (self.number(now) + 1).saturating_sub(slots);
         let mut sum = Counts::default();
         self.slots
             .iter()
             .filter(|(number, _)| *number >= first)
             .for_each(|(_, counts)| sum.merge(counts));
         sum
-    }
-}
-
-/// The counts of the last fifteen minutes.
-#[derive(Debug)]
-pub struct Window {
-    start: Instant,
-    fine: Ring,
-    coarse: Ring,
-}
-
-impl Window {
-    /// An empty window that begins now.
-    pub fn new(now: Instant) -> Window {
-        Window { start: now, fine: Ring::new(FINE), coarse: Ring::new(COARSE) }
-    }
-
-    /// Adds what was counted up to now.
-    pub fn add(&mut self, now: Instant, tally: &Tally) {
-        let since_start = now.saturating_duration_since(self.start);
-        self.fine.add(since_start, tally);
-        self.coarse.add(since_start, tally);
-    }
-
-    /// What was counted in the last `span`, to the length of a slot: five seconds up to two
-    /// minutes, one minute beyond, and at most fifteen minutes.
-    pub fn last(&self, now: Instant, span: Duration) -> Counts {
-        let since_start = now.saturating_duration_since(self.start);
-        let fine = FINE.0 * FINE.1 as u32;
-        if span <= fine {
-            self.fine.last(since_start, span)
-        } else {
-            self.coarse.last(since_start, span)
-        }
     }
 
     /// How much of a span there has been at all.

@@ -1,26 +1,10 @@
 //! Windows over time that is made up.
 
+use super::super::Stratum;
+use super::super::fixture::{tally, timed};
 use super::*;
-use crate::mcp::Era;
-use crate::observe::tally::{Count, Labels};
 
-fn tally(arm: Arm, outcome: Outcome, exchanges: u64, millis: u64) -> Tally {
-    let labels = Labels {
-        arm: Some(arm),
-        endpoint: None,
-        era: Era::Legacy,
-        method: Method::named(b"tools/call"),
-        tool: ToolLabel::OTHER,
-        outcome,
-        blame: if outcome == Outcome::Ok { Blame::Nobody } else { Blame::Arm },
-        status: 2,
-    };
-    let mut latency = Sketch::default();
-    (0..exchanges).for_each(|_| latency.add(Duration::from_millis(millis)));
-    let mut tally = Tally::default();
-    tally.exchanges.insert(labels, Count { exchanges, bytes: 0, latency });
-    tally
-}
+const OTHERS: Stratum = Stratum { method: Method::CALL, tool: ToolLabel::OTHER };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -30,13 +14,13 @@ fn a_minute_is_the_last_twelve_slots() {
     let mut window = Window::new(start);
     for second in 0..600 {
         let now = start + Duration::from_secs(second);
-        window.add(now, &tally(Arm::Primary, Outcome::Ok, 1, 10));
+        window.add(now, &tally(Arm::Primary, OTHERS, Outcome::Ok, 1));
         let of_minute = window.last(now, MINUTE).of(Arm::Primary, |_| true).exchanges();
         // The running slot is not over, so up to one slot of the minute is missing.
         assert!((second + 1).min(56) <= of_minute && of_minute <= 60, "{second}: {of_minute}");
     }
     let now = start + Duration::from_secs(600);
-    assert!(window.last(now, MINUTE * 15).of(Arm::Primary, |_| true).exchanges() >= 500);
+    assert!(window.last(now, MINUTE * 2).of(Arm::Primary, |_| true).exchanges() >= 110);
     assert_eq!(window.last(now + MINUTE * 3, MINUTE).cells.len(), 0);
 }
 
@@ -44,9 +28,9 @@ fn a_minute_is_the_last_twelve_slots() {
 fn arms_and_outcomes_are_apart() {
     let start = Instant::now();
     let mut window = Window::new(start);
-    window.add(start, &tally(Arm::Primary, Outcome::Ok, 98, 20));
-    window.add(start, &tally(Arm::Primary, Outcome::RpcError, 2, 20));
-    window.add(start, &tally(Arm::Secondary, Outcome::Timeout, 3, 500));
+    window.add(start, &timed(Arm::Primary, OTHERS, [0.02; 98]));
+    window.add(start, &tally(Arm::Primary, OTHERS, Outcome::RpcError, 2));
+    window.add(start, &tally(Arm::Secondary, OTHERS, Outcome::Timeout, 3));
     let counts = window.last(start, MINUTE);
     let primary = counts.of(Arm::Primary, |_| true);
     assert_eq!((primary.exchanges(), primary.blame(Blame::Arm)), (100, 2));
@@ -59,12 +43,11 @@ fn arms_and_outcomes_are_apart() {
 }
 
 #[test]
-fn the_past_is_forgotten_after_fifteen_minutes() {
+fn the_past_is_forgotten_after_two_minutes() {
     let start = Instant::now();
     let mut window = Window::new(start);
-    for minute in 0..100 {
-        window.add(start + MINUTE * minute, &tally(Arm::Primary, Outcome::Ok, 1, 10));
+    for slot in 0..100 {
+        window.add(start + SLOT * slot, &tally(Arm::Primary, OTHERS, Outcome::Ok, 1));
     }
-    assert!(window.fine.slots.len() <= FINE.1);
-    assert_eq!(window.coarse.slots.len(), COARSE.1);
+    assert_eq!(window.slots.len(), SLOTS);
 }
