@@ -11,6 +11,8 @@ pub mod minutes;
 
 pub mod baseline;
 
+pub mod guards;
+
 /// What is compared: a method, and for `tools/call` the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stratum {

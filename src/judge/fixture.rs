@@ -17,6 +17,11 @@ pub(super) fn calls_of(tool: &str) -> Stratum {
     Stratum { method: Method::CALL, tool: tools.label(tool) }
 }
 
+/// A method that is no tool's.
+pub(super) fn method(name: &str) -> Stratum {
+    Stratum { method: Method::named(name.as_bytes()), tool: ToolLabel::NONE }
+}
+
 /// Exchanges of one kind that ended alike.
 pub(super) fn tally(arm: Arm, stratum: Stratum, outcome: Outcome, exchanges: u64) -> Tally {
     let blame = match outcome {

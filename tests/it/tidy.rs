@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("observe", &["names", "mcp", "route", "upstream"]),
     ("proxy", &["names", "config", "mcp", "route", "upstream", "observe"]),
     ("health", &["names", "config", "mcp", "route", "upstream"]),
-    ("judge", &["names", "mcp", "route", "observe"]),
+    ("judge", &["names", "config", "mcp", "route", "observe"]),
     ("records", &["names", "config", "route"]),
     ("control", &["names", "config", "route", "records"]),
     ("metrics", &["names", "mcp", "route", "upstream", "observe", "health"]),
