@@ -13,6 +13,8 @@ pub mod baseline;
 
 pub mod guards;
 
+pub mod forecast;
+
 /// What is compared: a method, and for `tools/call` the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stratum {
