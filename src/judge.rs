@@ -7,15 +7,23 @@ use crate::route::tools::ToolLabel;
 
 pub mod window;
 
-pub mod minutes;
+mod mix;
 
-pub mod baseline;
+mod bucket;
 
-pub mod guards;
+mod at_risk;
 
-pub mod forecast;
+mod process;
 
-/// What is compared: a method, and for `tools/call` the tool.
+mod promotion;
+
+mod trail;
+
+mod interval;
+
+pub mod sequential;
+
+/// What is compared: a method, and for tools/call the tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stratum {
     /// The JSON-RPC method.
@@ -23,6 +31,3 @@ pub struct Stratum {
     /// The tool, for `tools/call`.
     pub tool: ToolLabel,
 }
-
-#[cfg(test)]
-mod fixture;
