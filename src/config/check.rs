@@ -15,7 +15,8 @@ use super::environment::{SOCKET_VARIABLE, default_socket, default_state_dir};
 use super::file::{Field, Section};
 use super::unknown::nearest;
 use super::{
-    Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Limits, Log, LogFormat, Timeouts,
+    Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Limits, Log, LogFormat,
+    RolloutConfig, Timeouts,
 };
 use super::{affinity, decide, health, secret, units};
 use crate::names::{Arm, BadName, EndpointUrl, PerArm, Split};
@@ -49,7 +50,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
         timeouts: timeouts(root.section("timeouts")),
         health: health::health(root.section("health")),
         guards: decide::guards(root.section("guards")),
-        rollout: decide::rollout(root.section("rollout")),
+        rollout: decide::rollout(root.section("rollout"), &RolloutConfig::default()),
         alerts: decide::alerts(root.section("alerts")),
         admin: admin(root.section("admin")),
         metrics: metrics(root.section("metrics"), &listen, listen_field.as_ref()),

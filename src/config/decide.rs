@@ -84,31 +84,48 @@ fn share(section: &mut Section<'_>, key: &'static str, default: f64) -> f64 {
     })
 }
 
-pub(super) fn rollout(mut section: Section<'_>) -> RolloutConfig {
-    RolloutConfig {
-        steps: steps(section.take("steps")),
-        gate: section.choice("gate", &[("evidence", Gate::Evidence), ("time", Gate::Time)]),
-        max_hold: section.parse("max_hold", Duration::from_secs(4 * 3600), hold),
-        on_inconclusive: section.choice(
-            "on_inconclusive",
-            &[("abort", OnInconclusive::Abort), ("proceed", OnInconclusive::Proceed)],
-        ),
-        on_revert: section.choice("on_revert", &[("keep", OnRevert::Keep), ("end", OnRevert::End)]),
+/// The defaults of the example file.
+impl Default for RolloutConfig {
+    fn default() -> Self {
+        let minutes =
+            |weight, minutes: u64| Step { weight, hold: Duration::from_secs(minutes * 60) };
+        RolloutConfig {
+            steps: vec![minutes(10, 10), minutes(50, 20), minutes(100, 10)],
+            gate: Gate::default(),
+            max_hold: Duration::from_secs(4 * 3600),
+            on_inconclusive: OnInconclusive::default(),
+            on_revert: OnRevert::default(),
+        }
     }
 }
 
-fn steps(field: Option<Field<'_>>) -> Vec<Step> {
-    let minutes = |weight, minutes: u64| Step { weight, hold: Duration::from_secs(minutes * 60) };
-    let default = vec![minutes(10, 10), minutes(50, 20), minutes(100, 10)];
-    let Some(field) = field else { return default };
-    let steps = distinct(&field, STEPS_MAX, |item, taken: &[Step]| {
+/// The section of a file, or a plan, over what holds without it.
+pub(super) fn rollout(mut section: Section<'_>, defaults: &RolloutConfig) -> RolloutConfig {
+    let gates = [("evidence", Gate::Evidence), ("time", Gate::Time)];
+    let ends = [("abort", OnInconclusive::Abort), ("proceed", OnInconclusive::Proceed)];
+    let sessions = [("keep", OnRevert::Keep), ("end", OnRevert::End)];
+    let steps = section.take("steps");
+    RolloutConfig {
+        steps: steps.map_or_else(|| defaults.steps.clone(), |field| self::steps(&field)),
+        gate: section.choice_or("gate", &gates, defaults.gate),
+        max_hold: section.parse("max_hold", defaults.max_hold, hold),
+        on_inconclusive: section.choice_or("on_inconclusive", &ends, defaults.on_inconclusive),
+        on_revert: section.choice_or("on_revert", &sessions, defaults.on_revert),
+    }
+}
+
+fn steps(field: &Field<'_>) -> Vec<Step> {
+    let steps = distinct(field, STEPS_MAX, |item, taken: &[Step]| {
         let step = step(item)?;
-        if taken.last().is_some_and(|last| last.weight >= step.weight) {
-            item.problem("weights have to rise from step to step");
+        if let Some(last) = taken.last().filter(|last| last.weight >= step.weight) {
+            let text = format!("weights have to rise: this one is not above {}", last.weight);
+            item.problem(&text);
         }
         Some(step)
     });
-    if steps.last().is_some_and(|last| last.weight != 100) {
+    // Where a step could not be read, nobody knows which one is the last.
+    let all = steps.len() == field.items().len();
+    if all && steps.last().is_some_and(|last| last.weight != 100) {
         field.problem("the last step has to have weight 100: its hold is the bake");
     }
     steps

@@ -88,6 +88,11 @@ impl<'a> Reader<'a> {
         problems
     }
 
+    /// Counts a key as known that is taken before any section is read.
+    pub(super) fn know(&self, key: &str) {
+        self.known.borrow_mut().insert(key.to_owned());
+    }
+
     /// Every key that was asked for.
     #[cfg(test)]
     pub(super) fn known(&self) -> Vec<String> {
@@ -186,7 +191,17 @@ impl<'r> Section<'r> {
         key: &'static str,
         words: &[(&str, T)],
     ) -> T {
-        self.parse(key, T::default(), |text| {
+        self.choice_or(key, words, T::default())
+    }
+
+    /// The same, where what holds without the key is not always the same word.
+    pub(super) fn choice_or<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&str, T)],
+        default: T,
+    ) -> T {
+        self.parse(key, default, |text| {
             let all = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>();
             let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
             found.ok_or_else(|| BadName(format!("`{text}` is none of {}", all.join(", "))))

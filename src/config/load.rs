@@ -12,7 +12,7 @@ use super::file::Reader;
 use super::problem::{Problem, Problems};
 use super::profile::overlay;
 use super::tree::{self, Source, Table, Value};
-use super::{Config, check, secret};
+use super::{Config, RolloutConfig, check, decide, secret};
 
 /// A longer file is the wrong file.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -46,6 +46,19 @@ pub fn admin_socket(
 /// one.
 pub fn check_all(file: Option<&Path>, env: &Environment) -> Result<Vec<String>, Problems> {
     Document::open(file)?.check_all(env)
+}
+
+/// Reads the plan of one rollout: the keys of `[rollout]`, at the top. What it leaves out is as
+/// in `defaults`. Nothing is filled in from the environment: a plan is sent by whoever may start
+/// a rollout, and what the router's process holds is not theirs to see.
+pub fn plan(text: &str, defaults: &RolloutConfig) -> Result<RolloutConfig, Problems> {
+    let source = Source { name: "plan".into(), text: text.to_owned() };
+    let (tree, mut problems) = tree::parse(&source);
+    let env = Environment::default();
+    let reader = Reader::new(&source, Path::new(""), &env, true);
+    let plan = decide::rollout(reader.root(tree), defaults);
+    add_understood(&mut problems, reader.finish());
+    Problems::of(problems).map_or(Ok(plan), Err)
 }
 
 /// A file that was read, as far as it could be.
@@ -130,12 +143,10 @@ impl Document {
             overlay(&mut tree, over);
         }
         let reader = Reader::new(&self.source, self.folder(), env, strict);
+        reader.know("profiles");
         let config = check::config(&mut reader.root(tree));
         let found = reader.finish();
-        // Where the text is broken, what was understood of it is a guess.
-        let broken: BTreeSet<usize> =
-            self.problems.iter().filter(|p| p.key.is_empty()).map(|p| p.line).collect();
-        self.problems.extend(found.into_iter().filter(|p| !broken.contains(&p.line)));
+        add_understood(&mut self.problems, found);
         config
     }
 
@@ -160,6 +171,14 @@ impl Document {
     fn finish(&mut self) -> Result<(), Problems> {
         Problems::of(mem::take(&mut self.problems)).map_or(Ok(()), Err)
     }
+}
+
+/// Adds the problems of lines that could be read. Where the text is broken, what was understood
+/// of it is a guess.
+fn add_understood(problems: &mut Vec<Problem>, found: Vec<Problem>) {
+    let broken: BTreeSet<usize> =
+        problems.iter().filter(|p| p.key.is_empty()).map(|p| p.line).collect();
+    problems.extend(found.into_iter().filter(|p| !broken.contains(&p.line)));
 }
 
 /// The text, or as much as there is up to the offset where it breaks off.

@@ -13,7 +13,8 @@ const TOMBSTONES: &[(&str, &str)] = &[
         "timeouts.total",
         "a total timeout would cut event streams; see `first_byte` and `stream_idle`",
     ),
-    ("profiles", "a profile cannot hold profiles"),
+    ("profiles", "neither a profile nor a plan can hold profiles"),
+    ("rollout", "the keys of a plan stand at the top, not under `[rollout]`"),
 ];
 
 /// How many letters may differ for a guess of what was meant.
@@ -43,7 +44,7 @@ impl Unknown {
         };
         let here =
             known.iter().map(|path| split(path)).filter(|(section, _)| *section == self.section);
-        let siblings: Vec<String> = here.map(|(_, key)| key).chain(self.profiles()).collect();
+        let siblings: Vec<String> = here.map(|(_, key)| key).collect();
         if let Some(near) = nearest(&self.key, siblings.iter().map(String::as_str)) {
             return format!("unknown key `{}`; did you mean `{near}`?", self.key);
         }
@@ -56,11 +57,6 @@ impl Unknown {
             None => String::new(),
         };
         format!("unknown key `{}`{hint}", self.key)
-    }
-
-    /// `profiles` is taken out before any section is read.
-    fn profiles(&self) -> Option<String> {
-        self.section.is_empty().then(|| "profiles".to_owned())
     }
 }
 
@@ -80,7 +76,7 @@ mod tests {
 
     #[test]
     fn guesses() {
-        let known = ["listen", "path", "primary", "primary.endpoints", "limits.body"];
+        let known = ["listen", "path", "primary", "primary.endpoints", "limits.body", "profiles"];
         let known = known.map(str::to_owned).into();
         for (path, words) in [
             ("lisen", "did you mean `listen`?"),
@@ -90,7 +86,7 @@ mod tests {
             ("primary.listen", "`listen`; it belongs to the top, before the first `[section]`"),
             ("limits.colour", "unknown key `colour`"),
             ("timeouts.total", "would cut event streams"),
-            ("profiles", "cannot hold profiles"),
+            ("profiles", "can hold profiles"),
         ] {
             let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
             let (section, key, path) = (section.into(), key.into(), path.into());

@@ -195,7 +195,7 @@ fn a_profile_changes_what_it_names() {
         [
             "t.toml:14:34: profiles.q.limits.headrs: unknown key `headrs`; did you mean `headers`?",
             "t.toml:15:19: profiles.q.workers: `many` is no whole number",
-            "t.toml:16:9: profiles.q.profiles: a profile cannot hold profiles",
+            "t.toml:16:9: profiles.q.profiles: neither a profile nor a plan can hold profiles",
         ]
     );
     assert_eq!(
