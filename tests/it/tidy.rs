@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom; a new arrow is added here, in the commit that needs it. `app` sees everyone.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("names", &[]),
     ("drain", &[]),
     ("config", &["names"]),
@@ -16,7 +16,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("observe", &["names", "mcp", "route", "upstream"]),
     ("proxy", &["names", "config", "mcp", "route", "upstream", "observe"]),
     ("health", &["names", "config", "mcp", "route", "upstream"]),
-    ("judge", &["names", "config", "mcp", "route", "observe"]),
+    ("judge", &["names", "mcp", "route", "observe"]),
+    ("rollout", &["names", "config"]),
     ("records", &["names", "config", "route"]),
     ("control", &["names", "config", "route", "records"]),
     ("metrics", &["names", "mcp", "route", "upstream", "observe", "health"]),
