@@ -12,11 +12,11 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use crate::config::{self, Config, Environment, Problems};
-use crate::names::{Arm, EndpointId, PerArm, Split};
-use crate::records::journal::{Actor, Journal};
+use crate::names::{EndpointId, PerArm, Split};
+use crate::records::journal::{Actor, Journal, JournalError, Restored, Sync};
 use crate::records::keys::{self, KeyError, Missing};
-use crate::records::state::{self, State};
-use crate::route::{Course, Endpoint, Live, RoutingTable};
+use crate::records::state::State;
+use crate::route::{Endpoint, Live, RoutingTable};
 
 /// What an operator should know who has changed the key without keeping the old one.
 const NEW_KEY: &str = "the key has changed and affinity.previous_key is not the old one (a key that was made by the router is in session.key in the state directory): every session of before has ended";
@@ -30,6 +30,7 @@ pub struct Control {
     live: Arc<Live>,
     environment: Environment,
     journal: Journal,
+    journal_damaged: Option<String>,
     state: State,
     last_reload: Reload,
 }
@@ -70,6 +71,9 @@ pub enum ChangeError {
     /// The disk did not take the record, and a change that nobody can account for is not made.
     #[error("not changed, since it could not be recorded: {0}")]
     Record(#[from] std::io::Error),
+    /// There is no journal to record anything in.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 impl Control {
@@ -77,28 +81,32 @@ impl Control {
     pub fn start(config: Config, environment: Environment) -> Result<Control, ChangeError> {
         let dir = config.state_dir.clone();
         create_private(&dir)?;
-        let mut journal = Journal::open(&dir)?;
-        let state = match state::read(&dir) {
-            Ok(kept) => kept.unwrap_or_else(|| State::first(config.split)).under(config.split),
-            Err(error) => {
-                tracing::error!(%error, "starting with everything on the primary: set the split anew");
-                journal.write("state", &Actor::Start, json!({ "damaged": error.to_string() }))?;
-                State::after_damage(config.split)
-            }
-        };
-        state::write(&dir, &state)?;
+        let (mut journal, restored) = Journal::open(&dir)?;
+        let known = restored.state.clone();
+        let state = state_at_start(&restored, config.split);
         let split = state.split;
         let keys = Arc::new(keys::keyring(&config.affinity, &dir, Missing::Make)?);
         let salt = Arc::new(keys::salt(&config.affinity, &dir, Missing::Make)?);
-        journal.write(
-            "start",
-            &Actor::Start,
-            json!({ "split": split, "version": env!("CARGO_PKG_VERSION") }),
-        )?;
-        let live =
-            Arc::new(Live::new(RoutingTable::new(Arc::new(config), course(split), keys, salt)));
+        let journal_damaged = restored.damaged;
+        if !restored.holds {
+            let detail = json!({ "damaged": journal_damaged, "split": split });
+            journal.write_or_keep("state", &Actor::Start, detail, &state);
+        }
+        let detail = json!({
+            "split": split,
+            "version": env!("CARGO_PKG_VERSION"),
+            "torn": restored.torn,
+            "damaged": journal_damaged,
+        });
+        if restored.holds && known.as_ref() != Some(&state) {
+            // The configuration asks for another split; that is a change as any other.
+            journal.write("start", &Actor::Start, detail, &state, Sync::Now)?;
+        } else {
+            journal.write_or_keep("start", &Actor::Start, detail, &state);
+        }
+        let live = Arc::new(Live::new(RoutingTable::new(Arc::new(config), split, keys, salt)));
         let last_reload = Reload { at: SystemTime::now(), refused: None };
-        Ok(Control { live, environment, journal, state, last_reload })
+        Ok(Control { live, environment, journal, journal_damaged, state, last_reload })
     }
 
     /// Where the table in force is found.
@@ -126,6 +134,22 @@ impl Control {
         self.journal.path().to_owned()
     }
 
+    /// The journal, to look at.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// What was wrong with the journal at the start, for people.
+    pub fn journal_damaged(&self) -> Option<&str> {
+        self.journal_damaged.as_deref()
+    }
+
+    /// Writes what the disk has not taken yet; to be called now and then.
+    pub fn catch_up(&mut self) {
+        // The failure was logged when the line began to wait, and is counted.
+        let _ = self.journal.write_pending();
+    }
+
     /// Sets the split for the very next new session. Returns what was in force before.
     pub fn set_split(
         &mut self,
@@ -144,14 +168,8 @@ impl Control {
         let next = self.state.next(split, table.config.split, actor.clone());
         let detail =
             json!({ "before": self.state.split, "after": split, "revision": next.revision });
-        self.journal.write("split", actor, detail.clone())?;
-        if let Err(error) = state::write(&table.config.state_dir, &next) {
-            // The line before says otherwise; if this one does not fit either, the log shows it.
-            let why = json!({ "change": detail, "why": error.to_string() });
-            let _ = self.journal.write("split-failed", actor, why);
-            return Err(error.into());
-        }
-        self.live.publish(table.with_course(course(split)));
+        self.journal.write("split", actor, detail, &next, Sync::Now)?;
+        self.live.publish(table.with_split(split));
         Ok(std::mem::replace(&mut self.state, next))
     }
 
@@ -193,7 +211,8 @@ impl Control {
         if let Some(why) = &refused {
             tracing::error!(%why, "reload refused");
             // The refusal is told to whoever asked; a full disk does not make it a success.
-            let _ = self.journal.write("reload", actor, json!({ "accepted": false, "why": why }));
+            let detail = json!({ "accepted": false, "why": why });
+            self.journal.write_or_keep("reload", actor, detail, &self.state);
         }
         self.last_reload = Reload { at: SystemTime::now(), refused };
         result
@@ -214,8 +233,7 @@ impl Control {
         if let Some(warning) = &warning {
             tracing::warn!("{warning}");
         }
-        let dir = new.state_dir.clone();
-        let next = table.with_config(Arc::new(new), course(state.split), keys, salt);
+        let next = table.with_config(Arc::new(new), state.split, keys, salt);
         self.journal.write(
             "reload",
             actor,
@@ -225,19 +243,27 @@ impl Control {
                 "split": state.split,
                 "warning": warning,
             }),
+            &state,
+            Sync::Now,
         )?;
-        if state != self.state {
-            state::write(&dir, &state)?;
-            self.state = state;
-        }
+        self.state = state;
         self.live.publish(next);
         Ok(warning)
     }
 }
 
-/// The course of a split that a person has set.
-fn course(split: Split) -> Course {
-    Course { split, stable: Arm::Primary, closed: None }
+/// What is in force at the start. In doubt that is everything on the primary, since nobody knows
+/// how much of the secondary an operator had allowed.
+fn state_at_start(restored: &Restored, configured: Split) -> State {
+    if let Some(damaged) = &restored.damaged {
+        tracing::error!(%damaged, "the journal is damaged or was edited");
+    }
+    if !restored.holds {
+        tracing::error!("starting with everything on the primary: set the split anew");
+        return State::after_damage(restored.state.as_ref(), configured);
+    }
+    let state = restored.state.clone().unwrap_or_else(|| State::first(configured));
+    state.under(configured)
 }
 
 /// The state directory, for its owner only.

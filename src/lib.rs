@@ -22,8 +22,7 @@
 //! | [`proxy`] | **read first**: one request from head to last byte |
 //! | [`health`] | whether an endpoint works, by the handshake that clients make |
 //! | [`judge`] | what the counts mean over time; pure |
-//! | [`rollout`] | how a candidate's share rises, and what ends that; pure |
-//! | [`records`] | what outlives the process: audit log, split, keys |
+//! | [`records`] | what outlives the process: the journal with the state in it, keys |
 //! | [`control`] | the one writer of the routing table |
 //! | [`metrics`] | every metric's name and meaning |
 //! | [`plane`] | the control plane, one thread |

@@ -109,10 +109,11 @@ impl Plane {
         plane
     }
 
-    /// Brings in what the workers have counted.
+    /// Brings in what the workers have counted, and writes what the disk has not taken before.
     pub async fn collect(&self) {
         let samples = self.collector.lock().await.collect().await;
         self.measures.borrow_mut().absorb(samples, &self.table());
+        self.control.borrow_mut().catch_up();
     }
 
     /// Whether new clients are welcome.

@@ -1,4 +1,4 @@
-//! What must outlive the process: who changed what, the split in force, the keys.
+//! What must outlive the process: who changed what, the state in force, the keys.
 //!
 //! Does not know: what a change does.
 

@@ -165,7 +165,7 @@ fn failure(error: ChangeError) -> Failure {
         ChangeError::Config(_) | ChangeError::NeedsRestart(_) | ChangeError::Keys(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        ChangeError::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        ChangeError::Record(_) | ChangeError::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = error.to_string();
     let problems = match error {

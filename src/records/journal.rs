@@ -1,157 +1,326 @@
-//! The audit log: one JSON line for each change, written and synced before the change is answered.
+//! The journal: one line for each change, with the state after it, written and synced before the
+//! change takes effect. The only thing that a restart goes by.
 //!
-//! Append-only; a line that a crash cut in half is followed by a line break at the next start, so
-//! that every other line stays readable. Does not know: how a change is carried out.
+//! One file and not two, so that what happened and what holds cannot differ. Each line has the
+//! hash of the one before, so that no line can be changed unseen. A full disk takes nothing from
+//! a decision that is made anyway: its line waits. Does not know: how a change is carried out.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+mod files;
+
+mod lock;
+
+mod read;
+
+mod record;
+
+mod reserve;
+
+mod restore;
+
+mod verify;
+
+mod walk;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Who did it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Actor {
-    /// Somebody at the admin socket, as the kernel tells it.
-    Peer {
-        /// User.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Process, where the kernel tells it.
-        pid: Option<i32>,
+use super::state::{self, State};
+
+use files::CURRENT;
+use lock::Lock;
+use record::{Entry, digest};
+use reserve::{Reserve, is_full};
+use restore::Tail;
+
+pub use read::{Order, read};
+pub use record::{Actor, Record};
+pub use restore::Restored;
+pub use verify::{Verified, verify};
+pub use walk::{Link, Problem};
+
+/// A file with more bytes than this gets no further line.
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How many full files are kept; older ones are removed.
+const KEPT: usize = 16;
+
+/// Lines that wait for the disk.
+const PENDING_MAX: usize = 1000;
+
+/// Of those, how many are written at once: fewer than fit into the reserve.
+const BATCH: usize = 32;
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another router has it.
+    #[error("another tidegate{} uses the state directory {}: each needs one of its own", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), .dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The other one.
+        pid: Option<u32>,
     },
-    /// A signal to the process.
-    Signal {
-        /// Its name.
-        name: String,
+    /// The file system refused the lock.
+    #[error("cannot lock {path}: {source}")]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
-    /// The router itself, at its start.
-    Start,
-    /// The configuration file, which asks for something else than before.
-    Configuration,
-    /// `tidegate demo`, which moves the weights by itself.
-    Demo,
+    /// The file system refused the journal itself.
+    #[error("cannot open the journal in {dir}: {source}")]
+    Io {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
-impl std::fmt::Display for Actor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Actor::Peer { uid, gid, pid: Some(pid) } => write!(f, "uid {uid} gid {gid} pid {pid}"),
-            Actor::Peer { uid, gid, pid: None } => write!(f, "uid {uid} gid {gid}"),
-            Actor::Signal { name } => f.write_str(name),
-            Actor::Start => f.write_str("start"),
-            Actor::Configuration => f.write_str("the configuration"),
-            Actor::Demo => f.write_str("the demo"),
-        }
-    }
+/// When a line has to be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before anything else: a decision.
+    Now,
+    /// With the next decision, or when the system sees fit: progress, which may be lost.
+    Later,
 }
 
-/// One line of the log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
-    /// Version of this format.
-    pub version: u8,
-    /// RFC 3339, UTC.
-    pub at: String,
-    /// What happened, such as `split`.
-    pub event: String,
-    /// Who did it.
-    pub actor: Actor,
-    /// What it was before and after, or why it was refused.
-    pub detail: Value,
-}
-
-/// The log, open for appending.
+/// The journal, open for appending.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
+    dir: PathBuf,
     path: PathBuf,
+    file: File,
+    /// How much of the file is lines; what is behind them is left of a failure.
+    len: u64,
+    tail: Tail,
+    /// Whether there may be something behind the lines.
+    is_dirty: bool,
+    bytes_max: u64,
+    reserve: Reserve,
+    /// Whether the state file of an earlier version may still be there.
+    has_beside: bool,
+    pending: VecDeque<Entry>,
+    /// Stands for lines before those that were given up.
+    gap: Option<Entry>,
+    failures: u64,
+    dropped: u64,
+    _lock: Lock,
 }
 
 impl Journal {
-    /// Opens the log in the state directory, readable by its owner only.
+    /// Takes the state directory for this process and opens its journal, readable by its owner
+    /// only. Nothing is written to it yet.
     ///
     /// # Errors
-    /// When it cannot be opened or read.
-    pub fn open(state_dir: &Path) -> io::Result<Journal> {
-        let path = state_dir.join("audit.jsonl");
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
-        if file.seek(SeekFrom::End(0))? > 0 {
-            file.seek(SeekFrom::End(-1))?;
-            let mut last = [0];
-            file.read_exact(&mut last)?;
-            if last != *b"\n" {
-                file.write_all(b"\n")?;
-            }
-        }
-        Ok(Journal { file, path })
+    /// When another router has the directory, or the file system refuses. What the files say is
+    /// never an error.
+    pub fn open(dir: &Path) -> Result<(Journal, Restored), JournalError> {
+        Journal::open_with(dir, BYTES_MAX)
     }
 
-    /// Where it is.
+    /// The same with shorter files.
+    fn open_with(dir: &Path, bytes_max: u64) -> Result<(Journal, Restored), JournalError> {
+        let lock = Lock::take(dir)?;
+        let fail = |source| JournalError::Io { dir: dir.to_owned(), source };
+        let (restored, tail) = restore::restore(dir).map_err(fail)?;
+        let file = files::open_current(dir).map_err(fail)?;
+        let len = file.metadata().map_err(fail)?.len();
+        files::sync_dir(dir).map_err(fail)?;
+        let tail = Tail { is_ended: tail.is_ended || len == 0, ..tail };
+        let journal = Journal {
+            dir: dir.to_owned(),
+            path: dir.join(CURRENT),
+            file,
+            len,
+            tail,
+            is_dirty: false,
+            bytes_max,
+            reserve: Reserve::new(dir),
+            has_beside: true,
+            pending: VecDeque::new(),
+            gap: None,
+            failures: 0,
+            dropped: 0,
+            _lock: lock,
+        };
+        Ok((journal, restored))
+    }
+
+    /// Where the newest lines are.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes one line and waits until it is on the disk.
+    /// Lines that wait for the disk.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How often the disk has not taken a line, since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// Lines that were given up because too many waited, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Writes one line, after those that wait: for what is not done unless it is recorded.
     ///
     /// # Errors
-    /// When the disk does not take it; the caller decides whether the change may go on.
-    pub fn write(&mut self, event: &str, actor: &Actor, detail: Value) -> io::Result<()> {
-        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        tracing::info!(target: "tidegate::audit", event, %actor, %detail, "change");
-        let record =
-            Record { version: 1, at, event: event.to_owned(), actor: actor.clone(), detail };
-        let mut line = serde_json::to_vec(&record)?;
-        line.push(b'\n');
-        let before = self.file.metadata()?.len();
-        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+    /// When the disk does not take it; then there is no trace of it in the journal.
+    pub fn write(
+        &mut self,
+        event: &str,
+        actor: &Actor,
+        detail: Value,
+        state: &State,
+        sync: Sync,
+    ) -> io::Result<()> {
+        self.write_pending()?;
+        self.append(&[Entry::now(event, actor, detail, state)], sync)
+    }
+
+    /// Writes and syncs one line, or keeps it until the disk takes it: for what is done anyway.
+    pub fn write_or_keep(&mut self, event: &str, actor: &Actor, detail: Value, state: &State) {
+        let entry = Entry::now(event, actor, detail, state);
+        let written = self
+            .write_pending()
+            .and_then(|()| self.append(std::slice::from_ref(&entry), Sync::Now));
+        if let Err(error) = written {
+            tracing::error!(%error, event, "a change is not in the journal yet");
+            self.keep(entry);
+        }
+    }
+
+    /// Writes the lines that wait, as many as the disk takes.
+    ///
+    /// # Errors
+    /// When the disk does not take all of them.
+    pub fn write_pending(&mut self) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            let count = self.pending.len().min(BATCH);
+            let batch: Vec<_> =
+                self.gap.iter().chain(self.pending.iter().take(count)).cloned().collect();
+            self.append(&batch, Sync::Now)?;
+            self.gap = None;
+            self.pending.drain(..count);
+        }
+        Ok(())
+    }
+
+    /// Lets a line wait. Of too many the oldest are given up, and one line will say how many.
+    fn keep(&mut self, entry: Entry) {
+        self.pending.push_back(entry);
+        if self.pending.len() > PENDING_MAX
+            && let Some(lost) = self.pending.pop_front()
+        {
+            self.dropped += 1;
+            let before = self.gap.as_ref().and_then(|gap| gap.detail["lines"].as_u64());
+            self.gap = Some(Entry {
+                event: "lost".to_owned(),
+                actor: Actor::Journal,
+                detail: json!({ "lines": before.unwrap_or(0) + 1 }),
+                ..lost
+            });
+        }
+    }
+
+    /// Writes these lines, all or none.
+    fn append(&mut self, entries: &[Entry], sync: Sync) -> io::Result<()> {
+        if self.len > self.bytes_max
+            && let Err(error) = self.rotate()
+        {
+            // A file that is too long is better than a change without a line.
+            tracing::error!(%error, "full files of the journal cannot be put aside");
+        }
+        let mut tail = self.tail.clone();
+        let mut bytes = Vec::new();
+        for entry in entries {
+            if !tail.is_ended {
+                bytes.push(b'\n');
+            }
+            let line = entry.line(tail.seq + 1, &tail.hash);
+            tail = Tail { seq: tail.seq + 1, hash: digest(&line), is_ended: true };
+            bytes.extend(line);
+            bytes.push(b'\n');
+        }
+        let written = match self.put(&bytes, sync) {
+            Err(error) if is_full(&error) && self.reserve.spend() => {
+                tracing::error!(%error, "the disk is full: writing to the space kept for that");
+                self.put(&bytes, sync)
+            }
+            written => written,
+        };
+        written.inspect_err(|_| self.failures += 1)?;
+        self.len += bytes.len() as u64;
+        self.tail = tail;
+        self.reserve.make();
+        if sync == Sync::Now && std::mem::take(&mut self.has_beside) {
+            state::remove_beside(&self.dir);
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier failure left.
+    fn clean(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_dirty) {
+            self.file.set_len(self.len).inspect_err(|_| self.is_dirty = true)?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8], sync: Sync) -> io::Result<()> {
+        self.clean()?;
+        let written = self.file.write_all(bytes).and_then(|()| match sync {
+            Sync::Now => self.file.sync_data(),
+            Sync::Later => Ok(()),
+        });
         if written.is_err() {
             // Half a line would spoil the next one, and a whole one would tell what did not happen.
-            self.file.set_len(before)?;
+            let removed = self.file.set_len(self.len).and_then(|()| self.file.sync_data());
+            self.is_dirty = removed.is_err();
         }
         written
+    }
+
+    /// Puts the full file aside and begins a new one.
+    fn rotate(&mut self) -> io::Result<()> {
+        let old = self.dir.join(files::full_name(self.tail.seq));
+        if old.exists() {
+            let why = format!("{} is there already", old.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        }
+        self.clean()?;
+        self.file.sync_data()?;
+        std::fs::rename(&self.path, &old)?;
+        let begun =
+            files::open_current(&self.dir).and_then(|new| files::sync_dir(&self.dir).map(|()| new));
+        match begun {
+            Ok(new) => self.file = new,
+            Err(error) => {
+                std::fs::rename(&old, &self.path)?;
+                return Err(error);
+            }
+        }
+        self.len = 0;
+        self.tail.is_ended = true;
+        let full = files::full(&self.dir)?;
+        for (_, name) in &full[..full.len().saturating_sub(KEPT)] {
+            std::fs::remove_file(self.dir.join(name))?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_could_not_be_written_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path()).unwrap();
-        journal.write("one", &Actor::Start, Value::Null).unwrap();
-        // The same file, where nothing can be written.
-        let full = File::open(journal.path()).unwrap();
-        let good = std::mem::replace(&mut journal.file, full);
-        assert!(journal.write("two", &Actor::Start, Value::Null).is_err());
-        journal.file = good;
-        journal.write("three", &Actor::Start, Value::Null).unwrap();
-        let text = std::fs::read_to_string(journal.path()).unwrap();
-        assert!(text.lines().all(|line| serde_json::from_str::<Record>(line).is_ok()));
-        assert_eq!(text.lines().count(), 2);
-    }
-
-    #[test]
-    fn a_torn_line_spoils_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.jsonl");
-        Journal::open(dir.path()).unwrap().write("one", &Actor::Start, Value::Null).unwrap();
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"ver").unwrap();
-        Journal::open(dir.path()).unwrap().write("two", &Actor::Start, Value::Null).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let events: Vec<_> = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Record>(line).ok())
-            .map(|record| record.event)
-            .collect();
-        assert_eq!(events, ["one", "two"]);
-    }
-}
+mod tests;

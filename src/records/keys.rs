@@ -4,8 +4,9 @@
 //! A key that is lost ends every session, so it is kept even where nobody configured one. Does not
 //! know: what a tag looks like.
 
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -101,8 +102,19 @@ fn kept(state_dir: &Path, name: &str, missing: Missing) -> Result<Vec<u8>, KeyEr
     let mut random = [0; 32];
     getrandom::fill(&mut random)?;
     let secret = BASE64.encode(random);
-    super::state::write_whole(state_dir, name, format!("{secret}\n").as_bytes()).map_err(fail)?;
+    write_whole(state_dir, name, format!("{secret}\n").as_bytes()).map_err(fail)?;
     Ok(secret.into_bytes())
+}
+
+/// Puts a file into the state directory in one step, readable by its owner only.
+fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let beside = dir.join(format!("{name}.new"));
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, dir.join(name))?;
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
@@ -135,7 +147,7 @@ mod tests {
     #[test]
     fn a_damaged_secret_is_not_replaced_behind_ones_back() {
         let dir = tempfile::tempdir().unwrap();
-        super::super::state::write_whole(dir.path(), "session.key", b"short").unwrap();
+        write_whole(dir.path(), "session.key", b"short").unwrap();
         assert!(matches!(
             kept(dir.path(), "session.key", Missing::Make),
             Err(KeyError::Damaged(_))

@@ -1,12 +1,10 @@
 //! The split in force, kept over a restart, with a revision that never repeats.
 //!
 //! What an operator has set holds until the configuration asks for another split than it did then:
-//! who edits the file later means it. Written beside and renamed, so that a crash leaves the old
-//! one or the new one. Does not know: how a split routes.
+//! who edits the file later means it. Each line of the journal has the state after it; earlier
+//! versions kept it in a file beside. Does not know: how a split routes.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -16,7 +14,7 @@ use crate::names::Split;
 
 use super::journal::Actor;
 
-/// The file in the state directory.
+/// Where earlier versions kept it in the state directory.
 const FILE: &str = "state.json";
 
 /// The only version of the format so far.
@@ -54,17 +52,23 @@ impl State {
         }
     }
 
-    /// The state after a damaged one: everything on the primary, since nobody knows how much of
-    /// the secondary an operator had allowed. The revision is one that nobody can have seen.
-    pub fn after_damage(configured: Split) -> State {
+    /// The state where later ones than `last` may have been lost: everything on the primary, since
+    /// nobody knows how much of the secondary an operator had allowed. The revision is one that
+    /// nobody can have seen.
+    pub fn after_damage(last: Option<&State>, configured: Split) -> State {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let revision = since.map_or(1, |since| since.as_secs());
+        let seconds = since.map_or(1, |since| since.as_secs());
         State {
-            revision,
+            revision: last.map_or(0, |last| last.revision + 1).max(seconds),
             split: Split::PRIMARY_ONLY,
             set_by: Actor::Start,
             ..State::first(configured)
         }
+    }
+
+    /// Whether this version knows what it says.
+    pub(super) fn is_known(&self) -> bool {
+        self.version == VERSION
     }
 
     /// The state after somebody has set the split.
@@ -89,7 +93,7 @@ fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
-/// A state file that cannot be used.
+/// A state file of an earlier version that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Not readable.
@@ -103,38 +107,29 @@ pub enum StateError {
     Unknown(u8),
 }
 
-/// Reads the state, if there is one.
+/// Reads the state that an earlier version kept beside its journal, if it is still there.
 ///
 /// # Errors
 /// When there is one that cannot be read.
-pub fn read(state_dir: &Path) -> Result<Option<State>, StateError> {
+pub(super) fn read_beside(state_dir: &Path) -> Result<Option<State>, StateError> {
     match std::fs::read(state_dir.join(FILE)) {
         Ok(bytes) => match serde_json::from_slice::<State>(&bytes)? {
-            State { version, .. } if version != VERSION => Err(StateError::Unknown(version)),
-            state => Ok(Some(state)),
+            state if state.is_known() => Ok(Some(state)),
+            State { version, .. } => Err(StateError::Unknown(version)),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Writes the state, whole or not at all.
-///
-/// # Errors
-/// When the disk does not take it; then the old one is still there.
-pub fn write(state_dir: &Path, state: &State) -> io::Result<()> {
-    write_whole(state_dir, FILE, &serde_json::to_vec_pretty(state)?)
-}
-
-/// Replaces a file of the state directory in one step, readable by its owner only.
-pub(super) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let beside = dir.join(format!("{name}.new"));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, dir.join(name))?;
-    File::open(dir)?.sync_all()
+/// Removes it, once the journal holds the state.
+pub(super) fn remove_beside(state_dir: &Path) {
+    match std::fs::remove_file(state_dir.join(FILE)) {
+        Ok(()) => tracing::info!("the state is in audit.jsonl from now on; {FILE} is removed"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // The next start finds it older than the journal and tries again.
+        Err(error) => tracing::warn!(%error, "cannot remove {FILE}, which nobody needs any more"),
+    }
 }
 
 #[cfg(test)]
@@ -146,16 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn what_an_earlier_version_wrote_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(dir.path()).unwrap(), None);
+        let beside = |bytes: &[u8]| {
+            std::fs::write(dir.path().join(FILE), bytes).unwrap();
+            read_beside(dir.path())
+        };
+        assert_eq!(read_beside(dir.path()).unwrap(), None);
         let state = State::first(split(0)).next(split(10), split(0), Actor::Start);
-        write(dir.path(), &state).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), Some(state.clone()));
-        write(dir.path(), &State { version: 9, ..state }).unwrap();
-        assert!(matches!(read(dir.path()), Err(StateError::Unknown(9))));
-        std::fs::write(dir.path().join(FILE), "{\"version\":1").unwrap();
-        assert!(matches!(read(dir.path()), Err(StateError::Damaged(_))));
+        assert_eq!(beside(&serde_json::to_vec(&state).unwrap()).unwrap(), Some(state.clone()));
+        let later = State { version: 9, ..state };
+        let later = beside(&serde_json::to_vec(&later).unwrap());
+        assert!(matches!(later, Err(StateError::Unknown(9))));
+        assert!(matches!(beside(b"{\"version\":1"), Err(StateError::Damaged(_))));
+        remove_beside(dir.path());
+        assert_eq!(read_beside(dir.path()).unwrap(), None);
     }
 
     #[test]
@@ -169,7 +169,12 @@ mod tests {
 
     #[test]
     fn damage_never_raises_the_secondary() {
-        assert_eq!(State::after_damage(split(50)).split, Split::PRIMARY_ONLY);
-        assert_eq!(State::after_damage(split(50)).under(split(50)).split, Split::PRIMARY_ONLY);
+        let far = State { revision: u64::MAX - 1, ..State::first(split(50)) };
+        for last in [None, Some(&far)] {
+            let safe = State::after_damage(last, split(50));
+            assert_eq!(safe.split, Split::PRIMARY_ONLY);
+            assert!(safe.revision > last.map_or(0, |last| last.revision));
+            assert_eq!(safe.under(split(50)).split, Split::PRIMARY_ONLY);
+        }
     }
 }
