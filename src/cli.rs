@@ -16,6 +16,8 @@ mod diff;
 
 mod play;
 
+mod records;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -125,6 +127,9 @@ enum Command {
     /// Read the configuration again: all of it is taken over, or nothing
     #[command(after_help = "Example: tidegate reload")]
     Reload,
+    /// Look at the journal of all changes in the state directory
+    #[command(subcommand)]
+    Records(records::Records),
 }
 
 /// Runs the command line.
@@ -151,6 +156,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diff(asked) => diff::run(&cli.common, &environment, &asked),
         Command::Explain(asked) => ask::explain(&cli.common, &environment, asked),
         Command::Reload => ask::reload(&cli.common, &environment),
+        Command::Records(asked) => records::run(&cli.common, &environment, &asked),
     };
     ExitCode::from(exit as u8)
 }

@@ -46,7 +46,7 @@ mod problem;
 mod reload;
 
 pub use environment::{Environment, default_socket};
-pub use load::{admin_socket, check_all, load, plan};
+pub use load::{admin_socket, check_all, load, state_dir};
 pub use problem::{Problem, Problems};
 
 /// Everything that the router needs to know before it starts.

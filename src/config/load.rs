@@ -33,12 +33,29 @@ pub fn admin_socket(
     profile: Option<&str>,
     env: &Environment,
 ) -> Result<PathBuf, Problems> {
+    without_secrets(file, profile, env).map(|config| config.admin.socket)
+}
+
+/// The state directory that a configuration names, for whoever only wants to read in it; as above.
+pub fn state_dir(
+    file: Option<&Path>,
+    profile: Option<&str>,
+    env: &Environment,
+) -> Result<PathBuf, Problems> {
+    without_secrets(file, profile, env).map(|config| config.state_dir)
+}
+
+fn without_secrets(
+    file: Option<&Path>,
+    profile: Option<&str>,
+    env: &Environment,
+) -> Result<Config, Problems> {
     let mut document = Document::open(file)?;
     if let Some(name) = profile.filter(|name| !document.profiles.contains_key(*name)) {
         document.report(None, "profiles", &document.no_profile(name));
     }
     let config = document.check(profile, env, false);
-    document.finish().map(|()| config.admin.socket)
+    document.finish().map(|()| config)
 }
 
 /// Checks the base and every profile over it; the answer is the names of the profiles. What a

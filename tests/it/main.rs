@@ -32,6 +32,8 @@ mod affinity;
 
 mod admin;
 
+mod journal;
+
 mod health;
 
 mod verdicts;

@@ -59,7 +59,14 @@ impl Router {
 
     /// The same, with its log elsewhere.
     pub async fn spawn_logging(dir: TempDir, log: Stdio) -> Router {
-        let child = Command::new(PROGRAM)
+        Router::spawn_under(&[], dir, log).await
+    }
+
+    /// The same, started by another program that takes its command behind its own arguments.
+    pub async fn spawn_under(before: &[&str], dir: TempDir, log: Stdio) -> Router {
+        let words = [before, &[PROGRAM]].concat();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .args(["run", "--config", "tidegate.toml", "--socket", "admin.sock"])
             .current_dir(dir.path())
             .env_clear()
