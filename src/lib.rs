@@ -22,11 +22,12 @@
 //! | [`proxy`] | **read first**: one request from head to last byte |
 //! | [`health`] | whether an endpoint works, by the handshake that clients make |
 //! | [`judge`] | what the counts mean over time; pure |
-//! | [`records`] | what outlives the process: the journal with the state in it, keys |
+//! | [`alerts`] | security alerts, and which of them still hold; pure |
+//! | [`records`] | what outlives the process: audit log, split, keys |
 //! | [`control`] | the one writer of the routing table |
 //! | [`metrics`] | every metric's name and meaning |
 //! | [`plane`] | the control plane, one thread |
-//! | [`admin`] | the admin socket and its client, the metrics listener |
+//! | [`admin`] | the admin socket and its client, the listeners of metrics and of Alertmanager |
 //! | [`telemetry`] | log output |
 //! | [`app`] | composition: binds everything, starts both planes, stops in reverse |
 //! | [`demo`] | two small servers and a stream of clients, to see it work |
@@ -54,7 +55,7 @@ pub mod health;
 
 pub mod judge;
 
-pub mod rollout;
+pub mod alerts;
 
 pub mod records;
 

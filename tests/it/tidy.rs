@@ -17,15 +17,27 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("proxy", &["names", "config", "mcp", "route", "upstream", "observe"]),
     ("health", &["names", "config", "mcp", "route", "upstream"]),
     ("judge", &["names", "mcp", "route", "observe"]),
-    ("rollout", &["names", "config"]),
-    ("records", &["names", "config", "route"]),
-    ("control", &["names", "config", "route", "records"]),
-    ("metrics", &["names", "mcp", "route", "upstream", "observe", "health"]),
-    ("plane", &["names", "route", "observe", "health", "judge", "records", "control", "metrics"]),
-    ("admin", &["names", "config", "route", "health", "judge", "records", "control", "plane"]),
+    ("alerts", &["mcp"]),
+    ("records", &["names", "config", "route", "alerts"]),
+    ("control", &["names", "config", "route", "alerts", "records"]),
+    ("metrics", &["names", "mcp", "route", "upstream", "observe", "health", "alerts"]),
+    (
+        "plane",
+        &[
+            "names", "route", "observe", "health", "judge", "alerts", "records", "control",
+            "metrics",
+        ],
+    ),
+    (
+        "admin",
+        &["names", "config", "route", "health", "judge", "alerts", "records", "control", "plane"],
+    ),
     ("telemetry", &["config"]),
     ("demo", &["names", "config"]),
-    ("cli", &["names", "config", "health", "records", "admin", "telemetry", "app", "demo"]),
+    (
+        "cli",
+        &["names", "config", "health", "alerts", "records", "admin", "telemetry", "app", "demo"],
+    ),
 ];
 
 /// Lines of a file before its tests.
