@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::admin::socket::{AdminSocket, SocketError};
 use crate::admin::{serve, socket};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Secret};
 use crate::control::{ChangeError, Control};
 use crate::drain;
 use crate::listen::accept::{BindError, bind};
@@ -53,6 +53,7 @@ pub struct App {
     sockets: Vec<Sockets>,
     answering: Vec<Answering>,
     metrics: Option<std::net::TcpListener>,
+    alerts: Option<(std::net::TcpListener, Secret)>,
     admin: AdminSocket,
 }
 
@@ -71,15 +72,19 @@ impl App {
                 own.push(socket);
             }
         }
-        let metrics = config.metrics.map(|address| bind(address, 1)).transpose()?;
-        let metrics = metrics.and_then(|mut bound| bound.pop());
+        let metrics = config.metrics.map(bind_one).transpose()?;
         let metrics_address =
             metrics.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let alerts = match &config.alerts {
+            Some(alerts) => Some((bind_one(alerts.listen)?, alerts.token.clone())),
+            None => None,
+        };
+        let alerts_address = alerts.as_ref().map(|(bound, _)| bound.local_addr()).transpose()?;
         let admin = socket::bind(&config.admin.socket, config.admin.mode)?;
         let (collector, answering) = Collector::new(config.workers);
         let control = Control::start(config, environment)?;
-        let plane = Rc::new(Plane::new(control, collector, listen, metrics_address));
-        Ok(App { plane, sockets, answering, metrics, admin })
+        let plane = Plane::new(control, collector, listen, metrics_address, alerts_address);
+        Ok(App { plane: Rc::new(plane), sockets, answering, metrics, alerts, admin })
     }
 
     /// The control plane.
@@ -102,7 +107,7 @@ impl App {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let App { plane, sockets, answering, metrics, admin } = self;
+        let App { plane, sockets, answering, metrics, alerts, admin } = self;
         let (trigger, watcher) = drain::pair();
         let (stopped, stopping) = watch::channel(false);
         let open = Arc::new(AtomicUsize::new(0));
@@ -122,6 +127,9 @@ impl App {
         let admin = tokio::task::spawn_local(serve::admin(Rc::clone(&plane), admin));
         if let Some(listener) = metrics {
             tokio::task::spawn_local(serve::metrics(Rc::clone(&plane), listener));
+        }
+        if let Some((listener, token)) = alerts {
+            tokio::task::spawn_local(serve::notifications(Rc::clone(&plane), listener, token));
         }
         tokio::task::spawn_local(collect(Rc::clone(&plane)));
         let following = tokio::task::spawn_local(follow_health(Rc::clone(&plane)));
@@ -150,6 +158,11 @@ impl App {
     }
 }
 
+/// A socket for the control plane.
+fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
+    Ok(bind(address, 1)?.remove(0))
+}
+
 fn announce(plane: &Plane) {
     let table = plane.table();
     let listen: Vec<String> =
@@ -159,6 +172,7 @@ fn announce(plane: &Plane) {
         split = %table.split,
         admin = %table.config.admin.socket.display(),
         metrics = plane.metrics_listen.map_or_else(|| "off".to_owned(), |at| format!("http://{at}/metrics")),
+        alerts = plane.alerts_listen.map_or_else(|| "off".to_owned(), |at| format!("http://{at}/v1/alertmanager")),
         "tidegate {} is ready", env!("CARGO_PKG_VERSION"),
     );
 }

@@ -10,6 +10,8 @@ mod health;
 
 mod ask;
 
+mod alert;
+
 mod status;
 
 mod diff;
@@ -124,6 +126,9 @@ enum Command {
     /// Say where a session lives and why
     #[command(after_help = "Example: tidegate explain \"$SESSION\"")]
     Explain(ask::Explain),
+    /// Security alerts: a critical one shuts the gate for the candidate
+    #[command(subcommand, after_help = "Example: tidegate alert list")]
+    Alert(alert::Verb),
     /// Read the configuration again: all of it is taken over, or nothing
     #[command(after_help = "Example: tidegate reload")]
     Reload,
@@ -155,6 +160,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(asked) => ask::status(&cli.common, &environment, &asked),
         Command::Diff(asked) => diff::run(&cli.common, &environment, &asked),
         Command::Explain(asked) => ask::explain(&cli.common, &environment, asked),
+        Command::Alert(verb) => alert::run(&cli.common, &environment, verb),
         Command::Reload => ask::reload(&cli.common, &environment),
         Command::Records(asked) => records::run(&cli.common, &environment, &asked),
     };

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::alerts::Alerts;
 use crate::config::{self, Config, Environment, Problems};
 use crate::names::{EndpointId, PerArm, Split};
 use crate::records::journal::{Actor, Journal, JournalError, Restored, Sync};
@@ -201,6 +202,25 @@ impl Control {
     pub fn set_tools(&self, lists: &PerArm<Option<Vec<String>>>) {
         let table = self.live.load();
         self.live.publish(table.with_tools(Arc::new(table.tools.with(lists))));
+    }
+
+    /// Changes the alerts, and says whether the disk has it. What it refuses holds nonetheless, until
+    /// a restart: a full disk must not hide an alert.
+    pub fn change_alerts(
+        &mut self,
+        actor: &Actor,
+        event: &str,
+        detail: Value,
+        change: impl FnOnce(&mut Alerts),
+    ) -> bool {
+        change(&mut self.state.alerts);
+        let journal = self.journal.write(event, actor, detail);
+        let state = state::write(&self.live.load().config.state_dir, &self.state);
+        let recorded = journal.and(state);
+        if let Err(error) = &recorded {
+            tracing::error!(%error, event, "alerts: the change holds, but is not recorded");
+        }
+        recorded.is_ok()
     }
 
     /// Reads the configuration again: all of it is taken over, or nothing. Returns what the

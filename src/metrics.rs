@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use crate::alerts::{Alerts, Severity};
 use crate::health::Board;
 use crate::health::diff::Diff;
 use crate::names::{Arm, PerArm};
@@ -35,6 +36,7 @@ pub struct Metrics {
     connections: Connections,
     table: Table,
     health: Health,
+    alerts: IntGaugeVec,
     /// The latest sample of each worker, to add up what is there.
     gauges: HashMap<usize, (Gauges, PoolCounts)>,
 }
@@ -47,6 +49,8 @@ struct Table {
     reload_ok: IntGaugeVec,
     reload_time: IntGaugeVec,
 }
+
+const ALERTS: &str = "Security alerts that nobody has cleared.";
 
 /// No labels.
 const NONE: [&str; 0] = [];
@@ -133,6 +137,7 @@ impl Metrics {
             connections: Connections::new(&registry),
             table: Table::new(&registry),
             health: Health::new(&registry),
+            alerts: gauge(&registry, "tidegate_alerts_open", &["severity"], ALERTS),
             registry,
             gauges: HashMap::new(),
         }
@@ -183,6 +188,14 @@ impl Metrics {
     /// How what the arms offer differs; `None` while that is not known.
     pub fn set_changes(&self, diff: Option<&Diff>) {
         self.health.set_changes(diff);
+    }
+
+    /// The alerts that are open.
+    pub fn set_alerts(&self, alerts: &Alerts) {
+        for severity in Severity::ALL {
+            let count = alerts.open().filter(|alert| alert.severity == severity).count();
+            set(&self.alerts, &[severity.as_str()], count);
+        }
     }
 
     /// The end of a reload, at so many seconds since 1970.

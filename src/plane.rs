@@ -3,12 +3,15 @@
 //! One thread, so a `RefCell` is all the locking there is, and none is held over an await. Does
 //! not know: HTTP.
 
+pub mod alerts;
+
 use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::control::{ChangeError, Control};
@@ -38,6 +41,10 @@ pub struct Plane {
     pub listen: Vec<SocketAddr>,
     /// Where Prometheus scrapes.
     pub metrics_listen: Option<SocketAddr>,
+    /// Where Alertmanager sends its notifications.
+    pub alerts_listen: Option<SocketAddr>,
+    /// Told after every change of the alerts; for one who waits.
+    pub alerts_changed: Notify,
 }
 
 /// What the arms offer, as their servers last listed it.
@@ -88,6 +95,7 @@ impl Plane {
         collector: Collector,
         listen: Vec<SocketAddr>,
         metrics_listen: Option<SocketAddr>,
+        alerts_listen: Option<SocketAddr>,
     ) -> Plane {
         let plane = Plane {
             control: RefCell::new(control),
@@ -103,8 +111,11 @@ impl Plane {
             ready: Cell::new(false),
             listen,
             metrics_listen,
+            alerts_listen,
+            alerts_changed: Notify::new(),
         };
         plane.show_table();
+        plane.show_alerts();
         plane.measures.borrow().metrics.set_reload(true, seconds(SystemTime::now()));
         plane
     }

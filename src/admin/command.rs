@@ -2,6 +2,8 @@
 //!
 //! Does not know: connections, credentials beyond the actor that it is given.
 
+mod alerts;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,6 +56,7 @@ pub async fn answer(
             Ok(asked) => Ok(json(&explain(plane, &asked))),
             Err(failure) => Err(failure),
         },
+        (_, path) if path.starts_with(alerts::PATHS) => alerts::answer(plane, actor, request).await,
         (_, "/v1/status" | "/v1/diff" | "/v1/split" | "/v1/reload" | "/v1/explain") => {
             Err(refused(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -62,7 +65,7 @@ pub async fn answer(
         }
         _ => Err(refused(
             StatusCode::NOT_FOUND,
-            "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain",
+            "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain, GET and POST /v1/alerts, POST /v1/alerts/clear",
         )),
     };
     let (status, bytes) = match result {

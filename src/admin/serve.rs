@@ -1,4 +1,4 @@
-//! Serves the control plane's two listeners: connections, limits, and who may ask.
+//! Serves the control plane's listeners: connections, limits, and who may ask.
 //!
 //! Does not know: the verbs.
 
@@ -19,12 +19,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::config::Secret;
 use crate::plane::Plane;
 
 use super::socket::AdminSocket;
-use super::{command, peer, scrape};
+use super::webhook::Token;
+use super::{command, peer, scrape, webhook};
 
-/// Connections at once on each of the two; more wait.
+/// Connections at once on each of them; more wait.
 const CONNECTIONS_MAX: usize = 16;
 /// How long a whole connection may last: these are short conversations.
 const CONNECTION_MAX: Duration = Duration::from_secs(60);
@@ -51,6 +53,22 @@ pub async fn metrics(plane: Rc<Plane>, listener: StdListener) -> std::io::Result
     serve("metrics listener", accept, |stream| {
         let plane = Rc::clone(&plane);
         async move { connection(stream, |request| scrape::answer(&plane, request)).await }
+    })
+    .await
+}
+
+/// Serves the receiver of notifications for ever.
+pub async fn notifications(
+    plane: Rc<Plane>,
+    listener: StdListener,
+    token: Secret,
+) -> std::io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let token = Rc::new(Token::new(&token));
+    let accept = async || listener.accept().await.map(|(stream, _)| stream);
+    serve("alerts listener", accept, |stream| {
+        let (plane, token) = (Rc::clone(&plane), Rc::clone(&token));
+        async move { connection(stream, |request| webhook::answer(&plane, &token, request)).await }
     })
     .await
 }

@@ -40,6 +40,8 @@ pub fn of(plane: &Plane) -> Status {
         stable: table.stable,
         listen: plane.listen.iter().map(ToString::to_string).collect(),
         metrics: plane.metrics_listen.map(|address| address.to_string()),
+        alerts_listen: plane.alerts_listen.map(|address| address.to_string()),
+        alerts: state.alerts.open().cloned().map(Into::into).collect(),
         audit_log: control.journal_path().display().to_string(),
         last_reload: LastReload {
             at: humantime::format_rfc3339_seconds(reload.at).to_string(),

@@ -2,6 +2,8 @@
 //!
 //! Does not know: sockets.
 
+pub mod alerts;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Problems;
 use crate::health::diff::{Class, Diff};
 use crate::names::{Arm, PerArm, Split};
+
+pub use alerts::OpenAlert;
 
 /// `GET /v1/status`: what is in force and what it does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +43,10 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Where Prometheus scrapes.
     pub metrics: Option<String>,
+    /// Where Alertmanager sends its notifications.
+    pub alerts_listen: Option<String>,
+    /// Security alerts that nobody has cleared, the oldest first.
+    pub alerts: Vec<OpenAlert>,
     /// The audit log.
     pub audit_log: String,
     /// How the last reload ended.

@@ -1,11 +1,15 @@
 //! How `tidegate status` looks in a terminal.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::admin::wire::{ArmStatus, CatalogueStatus, EndpointStatus, Latency, Minute, Status};
 use crate::names::Arm;
 
-use super::say;
+use super::{alert, say};
+
+/// Open alerts that are shown.
+const ALERTS_SHOWN: usize = 5;
 
 /// Shows the status; `false` when nobody reads it any more.
 pub(super) fn show(status: &Status) -> bool {
@@ -25,11 +29,14 @@ fn lines(status: &Status) -> Vec<String> {
     if let Some(why) = &status.last_reload.why {
         lines.push(format!("reload     REFUSED at {}: {why}", status.last_reload.at));
     }
-    lines.push(format!("listen     {}  metrics {metrics}", status.listen.join(", ")));
+    let notified =
+        status.alerts_listen.as_ref().map(|at| format!("  alerts {at}")).unwrap_or_default();
+    lines.push(format!("listen     {}  metrics {metrics}{notified}", status.listen.join(", ")));
     lines.push(format!(
         "split      {}  revision {}, set by {} at {}",
         status.split, status.revision, status.split_set_by, status.split_set_at
     ));
+    lines.extend(alerts(status));
     if status.nothing_healthy {
         lines.push(format!(
             "health     NOTHING IS HEALTHY: new work goes to the {} anyway",
@@ -43,6 +50,25 @@ fn lines(status: &Status) -> Vec<String> {
         arm_lines(&mut lines, arm, status.arms.get(arm));
     }
     lines
+}
+
+/// The worst first, and not so many that the rest of the status is out of sight.
+fn alerts(status: &Status) -> Vec<String> {
+    let mut open: Vec<_> = status.alerts.iter().map(|open| &open.alert).collect();
+    open.sort_by_key(|alert| (Reverse(alert.severity), alert.id));
+    let mut lines: Vec<_> =
+        open.iter().take(ALERTS_SHOWN).flat_map(|it| alert::lines(it)).collect();
+    if open.len() > ALERTS_SHOWN {
+        lines.push(format!(
+            "      and {} more (see tidegate alert list)",
+            open.len() - ALERTS_SHOWN
+        ));
+    }
+    let mark = |(at, line): (usize, String)| match at {
+        0 => format!("alerts{line}"),
+        _ => format!("      {line}"),
+    };
+    lines.into_iter().enumerate().map(mark).collect()
 }
 
 fn differences(catalogue: &CatalogueStatus) -> String {

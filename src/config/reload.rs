@@ -8,6 +8,8 @@ use super::Config;
 impl Config {
     /// The keys that differ in a new configuration although only a restart changes them.
     pub fn restart_only_changes(&self, new: &Config) -> Vec<&'static str> {
+        let listen = |config: &Config| config.alerts.as_ref().map(|alerts| alerts.listen);
+        let token = |config: &Config| config.alerts.as_ref().map(|alerts| alerts.token.clone());
         let differ = [
             ("listen", self.listen != new.listen),
             ("workers", self.workers != new.workers),
@@ -15,6 +17,8 @@ impl Config {
             ("admin.socket", self.admin.socket != new.admin.socket),
             ("admin.mode", self.admin.mode != new.admin.mode),
             ("metrics.listen", self.metrics != new.metrics),
+            ("alerts.listen", listen(self) != listen(new)),
+            ("alerts.token", token(self) != token(new)),
             ("log.format", self.log.format != new.log.format),
             ("log.level", self.log.level != new.log.level),
         ];

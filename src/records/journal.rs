@@ -81,15 +81,28 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
+    /// The router itself, at its start.
+    Start,
+    /// The configuration file, which asks for something else than before.
+    Configuration,
+    /// Alertmanager, at the receiver of its notifications.
+    Alertmanager,
+    /// `tidegate demo`, which moves the weights by itself.
+    Demo,
 }
 
-/// When a line has to be on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    /// Before anything else: a decision.
-    Now,
-    /// With the next decision, or when the system sees fit: progress, which may be lost.
-    Later,
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Actor::Peer { uid, gid, pid: Some(pid) } => write!(f, "uid {uid} gid {gid} pid {pid}"),
+            Actor::Peer { uid, gid, pid: None } => write!(f, "uid {uid} gid {gid}"),
+            Actor::Signal { name } => f.write_str(name),
+            Actor::Start => f.write_str("start"),
+            Actor::Configuration => f.write_str("the configuration"),
+            Actor::Alertmanager => f.write_str("alertmanager"),
+            Actor::Demo => f.write_str("the demo"),
+        }
+    }
 }
 
 /// The journal, open for appending.

@@ -1,4 +1,5 @@
-//! The split in force, kept over a restart, with a revision that never repeats.
+//! The split in force and the alerts, kept over a restart; the split has a revision that never
+//! repeats.
 //!
 //! What an operator has set holds until the configuration asks for another split than it did then:
 //! who edits the file later means it. Each line of the journal has the state after it; earlier
@@ -10,6 +11,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::Alerts;
 use crate::names::Split;
 
 use super::journal::Actor;
@@ -37,6 +39,9 @@ pub struct State {
     pub set_by: Actor,
     /// When, as RFC 3339.
     pub set_at: String,
+    /// Security alerts; they have no part in the revision.
+    #[serde(default)]
+    pub alerts: Alerts,
 }
 
 impl State {
@@ -49,6 +54,7 @@ impl State {
             configured,
             set_by: Actor::Configuration,
             set_at: now(),
+            alerts: Alerts::default(),
         }
     }
 
@@ -75,7 +81,8 @@ impl State {
     #[must_use]
     pub fn next(&self, split: Split, configured: Split, set_by: Actor) -> State {
         let revision = self.revision + 1;
-        State { version: VERSION, revision, split, configured, set_by, set_at: now() }
+        let alerts = self.alerts.clone();
+        State { version: VERSION, revision, split, configured, set_by, set_at: now(), alerts }
     }
 
     /// The state under this configuration: the same, unless the file asks for another split than

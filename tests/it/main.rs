@@ -32,7 +32,7 @@ mod affinity;
 
 mod admin;
 
-mod journal;
+mod alerts;
 
 mod health;
 

@@ -141,6 +141,7 @@ fn closed(metric: &str, label: &str) -> Option<Vec<&'static str>> {
         ("tidegate_client_connections_total", "result") => "accepted shed",
         ("tidegate_upstream_connects_total", "result") => "opened failed",
         (_, "state") => "idle busy",
+        (_, "severity") => "info warning high critical",
         _ => return None,
     };
     Some(words.split_whitespace().collect())
