@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::mcp::shown::{plain, shown};
 
 /// Alerts that are kept, open and cleared together.
-pub const KEPT_MAX: usize = 100;
+pub const KEPT_MAX: usize = 32;
 
 /// Characters of a reason that are kept; the same as of a source are 128.
 pub const REASON_MAX: usize = 512;

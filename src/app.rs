@@ -27,10 +27,10 @@ use crate::records::journal::Actor;
 
 use worker::{Sockets, Task};
 
-/// How often the workers' counts are brought in.
+/// How often the workers' counts are brought in and judged.
 const COLLECT_EVERY: Duration = Duration::from_secs(1);
 
-/// Why the router does not start.
+/// Why the router does not start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address is not to be had.
@@ -42,6 +42,9 @@ pub enum StartError {
     /// State, keys or audit log.
     #[error(transparent)]
     State(#[from] ChangeError),
+    /// The control plane has broken down while it ran.
+    #[error("the control plane has broken down: see the log")]
+    Unguarded,
     /// Threads, runtimes or signals.
     #[error("the operating system refused: {0}")]
     System(#[from] std::io::Error),
@@ -131,14 +134,26 @@ impl App {
         if let Some((listener, token)) = alerts {
             tokio::task::spawn_local(serve::notifications(Rc::clone(&plane), listener, token));
         }
-        tokio::task::spawn_local(collect(Rc::clone(&plane)));
-        let following = tokio::task::spawn_local(follow_health(Rc::clone(&plane)));
+        let mut collecting = tokio::task::spawn_local(collect(Rc::clone(&plane)));
+        let mut following = tokio::task::spawn_local(follow_health(Rc::clone(&plane)));
         tokio::task::spawn_local(reload_on_hangup(Rc::clone(&plane))?);
         plane.set_ready(true);
         announce(&plane);
-        stop.await;
+        // Neither of the two ends by itself: without them the guards would be blind, and a start
+        // finds everything where the journal says it is.
+        let broken = tokio::select! {
+            () = stop => false,
+            _ = &mut collecting => true,
+            _ = &mut following => true,
+        };
+        if broken {
+            tracing::error!(
+                "the control plane has broken down: stopping, since nobody guards any more"
+            );
+        }
         plane.set_ready(false);
         following.abort();
+        plane.keep_clock();
         plane.board().stop();
         let limit = plane.table().config.timeouts.drain;
         tracing::info!(limit = %humantime::format_duration(limit), "stopping: no new connections, finishing what is in flight");
@@ -154,7 +169,7 @@ impl App {
         admin.abort();
         let _ = admin.await;
         tracing::info!("stopped");
-        Ok(())
+        if broken { Err(StartError::Unguarded) } else { Ok(()) }
     }
 }
 
@@ -182,6 +197,7 @@ async fn collect(plane: Rc<Plane>) {
     loop {
         every.tick().await;
         plane.collect().await;
+        plane.decide();
     }
 }
 
@@ -192,6 +208,7 @@ async fn follow_health(plane: Rc<Plane>) {
         // An endpoint that comes back gets a little more each second.
         let _ = tokio::time::timeout(COLLECT_EVERY, plane.board().news()).await;
         plane.follow_health();
+        plane.decide();
     }
 }
 

@@ -20,6 +20,12 @@ mod play;
 
 mod records;
 
+mod rollout;
+
+mod decide;
+
+mod simulate;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -99,7 +105,7 @@ enum Command {
         after_help = "Example: tidegate run --config /etc/tidegate.toml --profile production"
     )]
     Run,
-    /// Show it at work: two small MCP servers, the router in front of them, clients, moving weights
+    /// Show it at work: two small MCP servers, clients, moving weights, a rollout that is reverted
     #[command(
         after_help = "It has a configuration of its own and takes none.\n\nExample: tidegate demo --once"
     )]
@@ -129,6 +135,9 @@ enum Command {
     /// Security alerts: a critical one shuts the gate for the candidate
     #[command(subcommand, after_help = "Example: tidegate alert list")]
     Alert(alert::Verb),
+    /// Move new work to the candidate step by step, and shut the gate when it is worse
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
     /// Read the configuration again: all of it is taken over, or nothing
     #[command(after_help = "Example: tidegate reload")]
     Reload,
@@ -161,6 +170,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diff(asked) => diff::run(&cli.common, &environment, &asked),
         Command::Explain(asked) => ask::explain(&cli.common, &environment, asked),
         Command::Alert(verb) => alert::run(&cli.common, &environment, verb),
+        Command::Rollout(command) => rollout::run(&cli.common, &environment, command),
         Command::Reload => ask::reload(&cli.common, &environment),
         Command::Records(asked) => records::run(&cli.common, &environment, &asked),
     };

@@ -46,7 +46,7 @@ mod problem;
 mod reload;
 
 pub use environment::{Environment, default_socket};
-pub use load::{admin_socket, check_all, load, state_dir};
+pub use load::{admin_socket, check_all, load, plan, state_dir};
 pub use problem::{Problem, Problems};
 
 /// Everything that the router needs to know before it starts.
@@ -301,8 +301,8 @@ pub struct ErrorRate {
 pub struct Performance {
     /// Slower than this share of the baseline's speed, 0 to 1. Default 0.8.
     pub below: f64,
-    /// Only what stands out from the noise counts: fifty calls and five standard errors. Default
-    /// on; off, one call of a minute is enough.
+    /// Only what stands out from the noise counts: fifty calls and five standard errors, with calls
+    /// of one session taken for as much as they say. Default on; off, one call of a minute is enough.
     pub noise_guard: bool,
 }
 

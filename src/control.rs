@@ -4,20 +4,26 @@
 //! Lives in the control plane's one thread, so changes have an order. Does not know: how a request
 //! is routed, how an operator asks.
 
+pub mod rollouts;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::alerts::Alerts;
 use crate::config::{self, Config, Environment, Problems};
-use crate::names::{EndpointId, PerArm, Split};
+use crate::names::{Arm, EndpointId, PerArm, Split};
 use crate::records::journal::{Actor, Journal, JournalError, Restored, Sync};
 use crate::records::keys::{self, KeyError, Missing};
 use crate::records::state::State;
+use crate::rollout::{self, Rollout, Verb};
 use crate::route::{Endpoint, Live, RoutingTable};
+
+use rollouts::Order;
 
 /// What an operator should know who has changed the key without keeping the old one.
 const NEW_KEY: &str = "the key has changed and affinity.previous_key is not the old one (a key that was made by the router is in session.key in the state directory): every session of before has ended";
@@ -34,6 +40,10 @@ pub struct Control {
     journal_damaged: Option<String>,
     state: State,
     last_reload: Reload,
+    /// When the state in force was put in force.
+    acted: Instant,
+    /// When the hold clock was last written down.
+    clock_kept: Instant,
 }
 
 /// How the last reload ended.
@@ -60,6 +70,29 @@ pub enum ChangeError {
         .0.revision, .0.split, .0.set_by
     )]
     Unconditional(Box<State>),
+    /// A rollout moves the weights.
+    #[error("rollout {} to the {} is {} and moves the weights: abort it first", .0.id, .0.to, .0.state)]
+    Running(Box<Rollout>),
+    /// The verb does not fit the rollout.
+    #[error(transparent)]
+    Refused(#[from] rollout::Refused),
+    /// There is none to steer.
+    #[error("no rollout has been started yet; what can be done now: start")]
+    NoRollout,
+    /// It would go to where everything is.
+    #[error("the {arm} is the stable arm already: a rollout goes to the {other}", arm = .0, other = .0.other())]
+    IsStable(Arm),
+    /// The candidate is not fit for it.
+    #[error("not now: {}", .0.join("; "))]
+    Gates(Vec<String>),
+    /// A critical alert keeps the candidate shut.
+    #[error(
+        "a critical alert keeps the candidate shut ({0}): clear it first, with `tidegate alert clear`"
+    )]
+    AlertOpen(String),
+    /// The plan is wrong.
+    #[error("the plan was refused:\n{0}")]
+    Plan(Problems),
     /// The configuration is wrong.
     #[error("the configuration was refused and the running one kept:\n{0}")]
     Config(#[from] Problems),
@@ -84,7 +117,7 @@ impl Control {
         create_private(&dir)?;
         let (mut journal, restored) = Journal::open(&dir)?;
         let known = restored.state.clone();
-        let state = state_at_start(&restored, config.split);
+        let state = state_at_start(&restored, &config);
         let split = state.split;
         let keys = Arc::new(keys::keyring(&config.affinity, &dir, Missing::Make)?);
         let salt = Arc::new(keys::salt(&config.affinity, &dir, Missing::Make)?);
@@ -93,21 +126,42 @@ impl Control {
             let detail = json!({ "damaged": journal_damaged, "split": split });
             journal.write_or_keep("state", &Actor::Start, detail, &state);
         }
-        let detail = json!({
+        let is_changed = known.as_ref() != Some(&state);
+        let mut detail = json!({
             "split": split,
             "version": env!("CARGO_PKG_VERSION"),
             "torn": restored.torn,
             "damaged": journal_damaged,
         });
-        if restored.holds && known.as_ref() != Some(&state) {
+        if let Some(rollout) =
+            state.rollout.as_ref().filter(|_| known.is_some_and(|it| it.running().is_some()))
+        {
+            tracing::info!(id = rollout.id, state = %rollout.state, why = rollout.why, "rollout restored");
+            detail["rollout"] = json!(rollout.id);
+            detail["state"] = json!(rollout.state);
+            detail["why"] = json!(rollout.why);
+        }
+        if restored.holds && is_changed {
             // The configuration asks for another split; that is a change as any other.
             journal.write("start", &Actor::Start, detail, &state, Sync::Now)?;
         } else {
             journal.write_or_keep("start", &Actor::Start, detail, &state);
         }
-        let live = Arc::new(Live::new(RoutingTable::new(Arc::new(config), split, keys, salt)));
+        let live =
+            Arc::new(Live::new(RoutingTable::new(Arc::new(config), state.course(), keys, salt)));
         let last_reload = Reload { at: SystemTime::now(), refused: None };
-        Ok(Control { live, environment, journal, journal_damaged, state, last_reload })
+        let now = Instant::now();
+        let (acted, clock_kept) = (now, now);
+        Ok(Control {
+            live,
+            environment,
+            journal,
+            journal_damaged,
+            state,
+            last_reload,
+            acted,
+            clock_kept,
+        })
     }
 
     /// Where the table in force is found.
@@ -151,12 +205,14 @@ impl Control {
         let _ = self.journal.write_pending();
     }
 
-    /// Sets the split for the very next new session. Returns what was in force before.
+    /// Sets the split for the very next new session; a rollout that is running is aborted if that
+    /// is wanted. Returns what was in force before.
     pub fn set_split(
         &mut self,
         actor: &Actor,
         split: Split,
         expected_revision: Option<u64>,
+        abort: bool,
     ) -> Result<State, ChangeError> {
         match expected_revision {
             None => return Err(ChangeError::Unconditional(Box::new(self.state.clone()))),
@@ -165,13 +221,27 @@ impl Control {
             }
             Some(_) => {}
         }
-        let table = self.live.load();
-        let next = self.state.next(split, table.config.split, actor.clone());
-        let detail =
-            json!({ "before": self.state.split, "after": split, "revision": next.revision });
-        self.journal.write("split", actor, detail, &next, Sync::Now)?;
-        self.live.publish(table.with_split(split));
-        Ok(std::mem::replace(&mut self.state, next))
+        let before = self.state.clone();
+        let running = before.running();
+        // Whoever aborts a rollout begins at nothing.
+        let now = running.map_or(before.split, |_| Split::all(before.stable));
+        let candidate = before.stable.other();
+        let raises = split.weight(candidate) > now.weight(candidate);
+        if let Some(alert) = before.alerts.critical().filter(|_| raises) {
+            return Err(ChangeError::AlertOpen(format!("{}: {}", alert.source, alert.reason)));
+        }
+        if let Some(running) = running {
+            if !abort {
+                return Err(ChangeError::Running(Box::new(running.clone())));
+            }
+            let reason = Some(format!("the split was set to {split}"));
+            self.steer(actor, Verb::Abort { reason }, json!({}))?;
+        }
+        let configured = self.live.load().config.split;
+        let next = self.state.next(split, configured, actor.clone());
+        let detail = json!({ "revision": next.revision });
+        self.commit(actor, "split", || detail, next, Order::of_raise(raises))?;
+        Ok(before)
     }
 
     /// Gives endpoints the share of new work that they are fit for, from 0 to 1. Nobody decides
@@ -214,13 +284,24 @@ impl Control {
         change: impl FnOnce(&mut Alerts),
     ) -> bool {
         change(&mut self.state.alerts);
-        let journal = self.journal.write(event, actor, detail);
-        let state = state::write(&self.live.load().config.state_dir, &self.state);
-        let recorded = journal.and(state);
-        if let Err(error) = &recorded {
-            tracing::error!(%error, event, "alerts: the change holds, but is not recorded");
-        }
-        recorded.is_ok()
+        self.journal.write_or_keep(event, actor, detail, &self.state);
+        self.journal.pending() == 0
+    }
+
+    /// What the critical alert says that keeps the candidate shut, if one does.
+    pub fn latch(&self) -> Option<String> {
+        self.alert().filter(|_| self.live.load().config.guards.security_alert)
+    }
+
+    /// What the critical alert says that is open.
+    fn alert(&self) -> Option<String> {
+        let alert = self.state.alerts.critical()?;
+        Some(format!("{}: {}", alert.source, alert.reason))
+    }
+
+    /// Records what was seen and changes nothing.
+    pub fn note(&mut self, event: &str, actor: &Actor, detail: Value) {
+        self.journal.write_or_keep(event, actor, detail, &self.state);
     }
 
     /// Reads the configuration again: all of it is taken over, or nothing. Returns what the
@@ -246,14 +327,27 @@ impl Control {
         if !fixed.is_empty() {
             return Err(ChangeError::NeedsRestart(fixed));
         }
-        let state = self.state.clone().under(new.split);
+        if let Some(running) = self.state.running() {
+            let moved = !self.state.is_at(&new.arms.get(running.to).endpoints);
+            if moved || new.split != self.state.configured {
+                return Err(ChangeError::Running(Box::new(running.clone())));
+            }
+        }
+        let followed = self.state.clone().follow(&new.addresses());
+        let state = followed.clone().under(new.split);
+        let latch = new.guards.security_alert.then(|| self.alert()).flatten();
+        if let (true, Some(alert)) = (state.raises(&followed), latch) {
+            return Err(ChangeError::AlertOpen(alert));
+        }
         let keys = Arc::new(keys::keyring(&new.affinity, &new.state_dir, Missing::Refuse)?);
         let salt = Arc::new(keys::salt(&new.affinity, &new.state_dir, Missing::Refuse)?);
+        let renamed = followed.stable != self.state.stable;
         let warning = (!keys.accepts(&table.keys)).then(|| NEW_KEY.to_owned());
+        let warning = warning.or_else(|| renamed.then(|| renamed_to(followed.stable)));
         if let Some(warning) = &warning {
             tracing::warn!("{warning}");
         }
-        let next = table.with_config(Arc::new(new), state.split, keys, salt);
+        let next = table.with_config(Arc::new(new), state.course(), keys, salt);
         self.journal.write(
             "reload",
             actor,
@@ -261,6 +355,7 @@ impl Control {
                 "accepted": true,
                 "generation": next.generation,
                 "split": state.split,
+                "stable": state.stable,
                 "warning": warning,
             }),
             &state,
@@ -272,18 +367,44 @@ impl Control {
     }
 }
 
-/// What is in force at the start. In doubt that is everything on the primary, since nobody knows
-/// how much of the secondary an operator had allowed.
-fn state_at_start(restored: &Restored, configured: Split) -> State {
+/// What is in force at the start. In doubt that is everything on the stable arm, since nobody knows
+/// how much of the candidate an operator had allowed.
+fn state_at_start(restored: &Restored, config: &Config) -> State {
     if let Some(damaged) = &restored.damaged {
         tracing::error!(%damaged, "the journal is damaged or was edited");
     }
+    let configured = config.split;
     if !restored.holds {
-        tracing::error!("starting with everything on the primary: set the split anew");
-        return State::after_damage(restored.state.as_ref(), configured);
+        let state = State::after_damage(restored.state.as_ref(), configured);
+        tracing::error!(stable = %state.stable, "starting with everything on the stable arm: set the split anew");
+        return state;
     }
-    let state = restored.state.clone().unwrap_or_else(|| State::first(configured));
-    state.under(configured)
+    let addresses = config.addresses();
+    let known = restored.state.clone().unwrap_or_else(|| State::first(configured));
+    let state = known.clone().follow(&addresses);
+    if state.stable != known.stable {
+        tracing::warn!("{}", renamed_to(state.stable));
+    }
+    let candidate = &config.arms.get(state.stable.other()).endpoints;
+    let has_weight = state.split.weight(state.stable.other()) > 0;
+    let started = if restored.is_news && has_weight {
+        tracing::error!(stable = %state.stable, "starting with everything on the stable arm: nobody knows what was edited");
+        state.aborted(Actor::Start, configured, "the journal is damaged or was edited")
+    } else {
+        state.clone().restored(configured, candidate).follow(&addresses)
+    };
+    if !config.guards.security_alert || state.alerts.critical().is_none() {
+        return started;
+    }
+    if started.raises(&state) {
+        tracing::error!(asked = %started.split, "a critical alert is open: everything stays on the stable arm");
+    }
+    started.without_raise(&state)
+}
+
+/// What an operator should know who has given the stable arm's address to the other arm.
+fn renamed_to(stable: Arm) -> String {
+    format!("the server of the stable arm is the {stable} now: weights and rollouts follow it")
 }
 
 /// The state directory, for its owner only.

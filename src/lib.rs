@@ -23,7 +23,9 @@
 //! | [`health`] | whether an endpoint works, by the handshake that clients make |
 //! | [`judge`] | what the counts mean over time; pure |
 //! | [`alerts`] | security alerts, and which of them still hold; pure |
-//! | [`records`] | what outlives the process: audit log, split, keys |
+//! | [`rollout`] | how a candidate's share rises, and what ends that; pure |
+//! | [`simulate`] | rollouts on made-up traffic, to see what rules and plans are worth; pure |
+//! | [`records`] | what outlives the process: the journal with the state in it, keys |
 //! | [`control`] | the one writer of the routing table |
 //! | [`metrics`] | every metric's name and meaning |
 //! | [`plane`] | the control plane, one thread |
@@ -56,6 +58,10 @@ pub mod health;
 pub mod judge;
 
 pub mod alerts;
+
+pub mod rollout;
+
+pub mod simulate;
 
 pub mod records;
 

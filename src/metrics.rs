@@ -11,6 +11,8 @@ mod connections;
 
 mod health;
 
+mod decisions;
+
 use std::collections::HashMap;
 
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -18,12 +20,15 @@ use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Regis
 use crate::alerts::{Alerts, Severity};
 use crate::health::Board;
 use crate::health::diff::Diff;
-use crate::names::{Arm, PerArm};
+use crate::judge::Judgement;
+use crate::names::{Arm, Guard, PerArm};
 use crate::observe::tally::{Gauges, Labels, Tally};
+use crate::rollout::Rollout;
 use crate::route::{RoutingTable, Tools};
 use crate::upstream::pool::PoolCounts;
 
 use connections::Connections;
+use decisions::Decisions;
 use health::Health;
 use histogram::Durations;
 use traffic::Traffic;
@@ -36,6 +41,7 @@ pub struct Metrics {
     connections: Connections,
     table: Table,
     health: Health,
+    decisions: Decisions,
     alerts: IntGaugeVec,
     /// The latest sample of each worker, to add up what is there.
     gauges: HashMap<usize, (Gauges, PoolCounts)>,
@@ -137,6 +143,7 @@ impl Metrics {
             connections: Connections::new(&registry),
             table: Table::new(&registry),
             health: Health::new(&registry),
+            decisions: Decisions::new(&registry),
             alerts: gauge(&registry, "tidegate_alerts_open", &["severity"], ALERTS),
             registry,
             gauges: HashMap::new(),
@@ -150,6 +157,7 @@ impl Metrics {
             endpoint.map_or_else(|| "removed".to_owned(), |it| it.url.to_string())
         };
         self.traffic.absorb(tally, &table.tools, url);
+        self.decisions.count_unseen(tally.unseen);
     }
 
     /// Adds what a worker has done with connections, and notes what is there.
@@ -196,6 +204,29 @@ impl Metrics {
             let count = alerts.open().filter(|alert| alert.severity == severity).count();
             set(&self.alerts, &[severity.as_str()], count);
         }
+    }
+
+    /// The rollout, and what the last look has found.
+    pub fn set_decisions(
+        &self,
+        rollout: Option<&Rollout>,
+        judgement: Option<&Judgement>,
+        table: &RoutingTable,
+    ) {
+        self.decisions.set_rollout(rollout, table);
+        if let Some(judgement) = judgement {
+            self.decisions.set_judgement(judgement);
+        }
+    }
+
+    /// Counts a revert.
+    pub fn count_revert(&self, guard: Guard) {
+        self.decisions.count_revert(guard);
+    }
+
+    /// How the journal fares: how often the disk has not taken a line, and lines that wait.
+    pub fn set_journal(&self, failures: u64, pending: usize) {
+        self.decisions.set_journal(failures, pending);
     }
 
     /// The end of a reload, at so many seconds since 1970.

@@ -91,6 +91,13 @@ impl<T> PerArm<T> {
     }
 }
 
+/// Tells values apart in records: the first 64 bits of their SHA-256, in hexadecimal digits.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(bytes)[..8]);
+    format!("{:016x}", u64::from_be_bytes(first))
+}
+
 /// The share of new work that each arm gets: whole percents that add up to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawSplit", into = "RawSplit")]
@@ -108,6 +115,20 @@ struct RawSplit {
 impl Split {
     /// Everything to the primary: what a router without instructions does.
     pub const PRIMARY_ONLY: Split = Split { secondary: 0 };
+
+    /// Everything to one arm.
+    pub const fn all(arm: Arm) -> Split {
+        match arm {
+            Arm::Primary => Split { secondary: 0 },
+            Arm::Secondary => Split { secondary: 100 },
+        }
+    }
+
+    /// The same with the arms exchanged.
+    #[must_use]
+    pub const fn mirrored(self) -> Split {
+        Split { secondary: 100 - self.secondary }
+    }
 
     /// A split of whole percents.
     ///

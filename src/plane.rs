@@ -5,27 +5,37 @@
 
 pub mod alerts;
 
+mod baseline;
+
+mod decide;
+
+mod standing;
+
 use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::control::{ChangeError, Control};
 use crate::health::Board;
 use crate::health::catalogue::Catalogue;
-use crate::health::diff::{Diff, diff};
+use crate::health::diff::{Class, Diff, diff};
 use crate::judge::window::Window;
+use crate::judge::{Judge, Judgement};
 use crate::metrics::Metrics;
 use crate::names::{Arm, PerArm, Split};
 use crate::observe::collect::{Collector, Sample};
 use crate::observe::join::Join;
+use crate::records::baseline::read as recorded;
 use crate::records::journal::Actor;
 use crate::records::state::State;
 use crate::route::RoutingTable;
+
+use baseline::Usual;
+use decide::Alarms;
 
 /// Everything that is not on the way of a request.
 #[derive(Debug)]
@@ -35,6 +45,11 @@ pub struct Plane {
     measures: RefCell<Measures>,
     board: Rc<Board>,
     offers: RefCell<Offers>,
+    judgement: RefCell<Option<Judgement>>,
+    /// When the last look was.
+    looked: Cell<Instant>,
+    alarms: RefCell<Alarms>,
+    usual: RefCell<Usual>,
     started: Instant,
     ready: Cell<bool>,
     /// Where clients connect, as the sockets say.
@@ -43,8 +58,6 @@ pub struct Plane {
     pub metrics_listen: Option<SocketAddr>,
     /// Where Alertmanager sends its notifications.
     pub alerts_listen: Option<SocketAddr>,
-    /// Told after every change of the alerts; for one who waits.
-    pub alerts_changed: Notify,
 }
 
 /// What the arms offer, as their servers last listed it.
@@ -53,6 +66,8 @@ pub struct Offers {
     catalogues: PerArm<Option<Rc<Catalogue>>>,
     /// How the secondary differs from the primary; `None` while one of them is not known.
     pub diff: Option<Diff>,
+    /// The gravest difference that clients of the other arm meet on this one.
+    worst: PerArm<Option<Class>>,
 }
 
 impl Offers {
@@ -67,8 +82,10 @@ impl Offers {
 pub struct Measures {
     /// For Prometheus.
     pub metrics: Metrics,
-    /// For whoever judges, and for `status`.
+    /// For `status`.
     pub window: Window,
+    /// Whether the candidate is worse.
+    pub judge: Judge,
     /// What passed on several exchanges.
     pub join: Join,
 }
@@ -80,10 +97,12 @@ impl Measures {
         for Sample { worker, tally, pool } in &samples {
             self.metrics.absorb(*worker, tally, *pool);
         }
-        for tally in samples.iter().map(|it| &it.tally).chain([&settled]) {
+        let tallies: Vec<_> = samples.iter().map(|it| &it.tally).chain([&settled]).collect();
+        for tally in &tallies {
             self.metrics.count(tally, table);
             self.window.add(now, tally);
         }
+        self.judge.absorb(now, &tallies);
         self.metrics.set_sessions(self.join.pending(), &self.join.sessions(), &table.tools);
     }
 }
@@ -97,22 +116,29 @@ impl Plane {
         metrics_listen: Option<SocketAddr>,
         alerts_listen: Option<SocketAddr>,
     ) -> Plane {
+        let (table, now) = (control.table(), Instant::now());
+        let judge = Judge::new(now, table.config.guards.clone(), table.stable.other());
+        let usual = Usual::new(recorded(&table.config.state_dir), now);
         let plane = Plane {
             control: RefCell::new(control),
             collector: tokio::sync::Mutex::new(collector),
             measures: RefCell::new(Measures {
                 metrics: Metrics::new(),
-                window: Window::new(Instant::now()),
+                window: Window::new(now),
+                judge,
                 join: Join::default(),
             }),
             board: Board::new(),
             offers: RefCell::default(),
-            started: Instant::now(),
+            judgement: RefCell::default(),
+            looked: Cell::new(now),
+            alarms: RefCell::default(),
+            usual: RefCell::new(usual),
+            started: now,
             ready: Cell::new(false),
             listen,
             metrics_listen,
             alerts_listen,
-            alerts_changed: Notify::new(),
         };
         plane.show_table();
         plane.show_alerts();
@@ -142,24 +168,28 @@ impl Plane {
         self.control.borrow().table()
     }
 
-    /// Sets the split; returns what was in force before, and what is now.
+    /// Sets the split, and aborts a rollout that is running if that is wanted; returns what was in
+    /// force before, and what is now.
     pub fn set_split(
         &self,
         actor: &Actor,
         split: Split,
         expected_revision: Option<u64>,
+        abort: bool,
     ) -> Result<(State, State), ChangeError> {
-        let before = self.control.borrow_mut().set_split(actor, split, expected_revision)?;
-        self.show_table();
+        let before = self.control.borrow_mut().set_split(actor, split, expected_revision, abort)?;
+        self.steered();
         Ok((before, self.control.borrow().state().clone()))
     }
 
     /// Reads the configuration again; returns what the operator should know about the change.
     pub fn reload(&self, actor: &Actor) -> Result<Option<String>, ChangeError> {
         let result = self.control.borrow_mut().reload(actor);
-        self.board.sync(&self.table());
+        let table = self.table();
+        self.board.sync(&table);
+        self.measures.borrow_mut().judge.set_rules(table.config.guards.clone());
         self.measures.borrow().metrics.set_reload(result.is_ok(), seconds(SystemTime::now()));
-        self.show_table();
+        self.steered();
         result
     }
 
@@ -217,8 +247,13 @@ impl Plane {
         self.control
             .borrow()
             .set_tools(&PerArm::from_fn(|arm| offers.catalogues.get(arm).as_ref().map(names)));
+        self.recall();
         let PerArm { primary, secondary } = &offers.catalogues;
-        offers.diff = primary.as_ref().zip(secondary.as_ref()).map(|(one, two)| diff(one, two));
+        let back =
+            secondary.as_ref().zip(primary.as_ref()).and_then(|(one, two)| diff(one, two).worst());
+        let there = primary.as_ref().zip(secondary.as_ref()).map(|(one, two)| diff(one, two));
+        offers.worst = PerArm { primary: back, secondary: there.as_ref().and_then(Diff::worst) };
+        offers.diff = there;
         self.measures.borrow().metrics.set_changes(offers.diff.as_ref());
     }
 

@@ -7,3 +7,5 @@ pub mod journal;
 pub mod state;
 
 pub mod keys;
+
+pub mod baseline;

@@ -4,6 +4,8 @@
 
 mod alerts;
 
+pub(super) mod rollouts;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +58,9 @@ pub async fn answer(
             Ok(asked) => Ok(json(&explain(plane, &asked))),
             Err(failure) => Err(failure),
         },
+        (_, path) if rollouts::PATHS.iter().any(|it| path.starts_with(it)) => {
+            rollouts::answer(plane, actor, request).await
+        }
         (_, path) if path.starts_with(alerts::PATHS) => alerts::answer(plane, actor, request).await,
         (_, "/v1/status" | "/v1/diff" | "/v1/split" | "/v1/reload" | "/v1/explain") => {
             Err(refused(
@@ -65,7 +70,7 @@ pub async fn answer(
         }
         _ => Err(refused(
             StatusCode::NOT_FOUND,
-            "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain, GET and POST /v1/alerts, POST /v1/alerts/clear",
+            "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain, GET and POST /v1/alerts, POST /v1/alerts/clear, GET /v1/rollout, POST /v1/rollout/{start,pause,resume,promote,abort,undo}, GET /v1/history, GET /v1/history/ID",
         )),
     };
     let (status, bytes) = match result {
@@ -92,7 +97,8 @@ pub fn forbidden(actor: &Actor) -> Response<Full<Bytes>> {
 fn set_split(plane: &Plane, actor: &Actor, wanted: SetSplit) -> Result<Bytes, Failure> {
     let after = Split::new(wanted.primary, wanted.secondary)
         .map_err(|error| refused(StatusCode::UNPROCESSABLE_ENTITY, &error.0))?;
-    let (before, now) = plane.set_split(actor, after, wanted.expected_revision).map_err(failure)?;
+    let (before, now) =
+        plane.set_split(actor, after, wanted.expected_revision, wanted.abort).map_err(failure)?;
     Ok(json(&SplitChanged {
         before: before.split,
         before_set_by: before.set_by.to_string(),
@@ -163,16 +169,23 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Fail
 
 fn failure(error: ChangeError) -> Failure {
     let status = match &error {
-        ChangeError::Stale(_) => StatusCode::CONFLICT,
+        ChangeError::Stale(_)
+        | ChangeError::Running(_)
+        | ChangeError::Refused(_)
+        | ChangeError::NoRollout
+        | ChangeError::IsStable(_)
+        | ChangeError::Gates(_)
+        | ChangeError::AlertOpen(_) => StatusCode::CONFLICT,
         ChangeError::Unconditional(_) => StatusCode::PRECONDITION_REQUIRED,
-        ChangeError::Config(_) | ChangeError::NeedsRestart(_) | ChangeError::Keys(_) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        ChangeError::Config(_)
+        | ChangeError::Plan(_)
+        | ChangeError::NeedsRestart(_)
+        | ChangeError::Keys(_) => StatusCode::UNPROCESSABLE_ENTITY,
         ChangeError::Record(_) | ChangeError::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = error.to_string();
     let problems = match error {
-        ChangeError::Config(problems) => Some(problems),
+        ChangeError::Config(problems) | ChangeError::Plan(problems) => Some(problems),
         _ => None,
     };
     (status, Refused { error: text, problems })

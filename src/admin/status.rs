@@ -14,6 +14,7 @@ use crate::names::{Arm, PerArm};
 use crate::plane::Plane;
 use crate::route::{Endpoint, RoutingTable};
 
+use super::command::rollouts;
 use super::minute;
 use super::wire::{
     ArmStatus, CatalogueStatus, Compared, EndpointStatus, HealthStatus, LastReload, ServerName,
@@ -50,6 +51,7 @@ pub fn of(plane: &Plane) -> Status {
         },
         nothing_healthy: table.effective.nothing_healthy,
         catalogue: plane.offers().diff.as_ref().map(in_short),
+        decisions: rollouts::decisions(plane),
         exchanges_pending: plane.measures().join.pending(),
         arms: arms(plane, &table),
     }

@@ -4,6 +4,8 @@
 
 pub mod alerts;
 
+pub mod decide;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,7 @@ use crate::health::diff::{Class, Diff};
 use crate::names::{Arm, PerArm, Split};
 
 pub use alerts::OpenAlert;
+pub use decide::Decisions;
 
 /// `GET /v1/status`: what is in force and what it does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,6 +59,8 @@ pub struct Status {
     /// How what the secondary offers differs from what the primary offers; nothing while one of
     /// them is not known.
     pub catalogue: Option<CatalogueStatus>,
+    /// The rollout, the guards and the evidence.
+    pub decisions: Decisions,
     /// Exchanges whose answer comes on another one, and that are not counted yet.
     pub exchanges_pending: usize,
     /// The two versions.
@@ -220,6 +225,9 @@ pub struct SetSplit {
     pub secondary: u8,
     /// The revision that the caller has seen.
     pub expected_revision: Option<u64>,
+    /// Abort the rollout that is running, which would move the weights again.
+    #[serde(default)]
+    pub abort: bool,
 }
 
 /// What a change of the split did.

@@ -80,7 +80,14 @@ impl Notification {
         if payload.alerts.len() > ALERTS_MAX {
             return Err(BadNotification::TooMany(payload.alerts.len()));
         }
-        let alerts = payload.alerts.into_iter().map(|told| (told.status, told.report()));
+        let (own, others): (Vec<_>, Vec<_>) = payload.alerts.into_iter().partition(Told::is_ours);
+        if !own.is_empty() {
+            tracing::warn!(
+                alerts = own.len(),
+                "alertmanager: left out what it says of the router itself"
+            );
+        }
+        let alerts = others.into_iter().map(|told| (told.status, told.report()));
         Ok(Notification { alerts: alerts.collect(), truncated: payload.truncated })
     }
 
@@ -132,6 +139,12 @@ impl Taken {
 }
 
 impl Told {
+    /// Whether it tells of the router itself: an alert on an open alert would keep that open.
+    fn is_ours(&self) -> bool {
+        let name = self.labels.as_ref().and_then(|labels| labels.get("alertname"));
+        name.is_some_and(|name| name.starts_with("Tidegate"))
+    }
+
     fn report(self) -> Report {
         let word = |from: &Option<HashMap<String, String>>, key| {
             let text = from.as_ref()?.get(key)?.trim();

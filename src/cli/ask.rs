@@ -28,6 +28,9 @@ pub(super) struct SetTrafficSplit {
     /// Only if this revision is still in force (see `status`); default: the one in force now
     #[arg(long, value_name = "REVISION")]
     expect: Option<u64>,
+    /// Abort the rollout that is running, which would move the weights again
+    #[arg(long)]
+    abort: bool,
 }
 
 #[derive(Debug, Args)]
@@ -111,12 +114,13 @@ pub(super) fn set_traffic_split(
         None => router.status().map(|status| status.revision),
     };
     let changed = revision.and_then(|revision| {
-        let wanted = wire::SetSplit {
+        let change = wire::SetSplit {
             primary: split.weight(Arm::Primary),
             secondary: split.weight(Arm::Secondary),
             expected_revision: Some(revision),
+            abort: wanted.abort,
         };
-        router.ask::<wire::SplitChanged>(Method::PUT, "/v1/split", &wanted)
+        router.ask::<wire::SplitChanged>(Method::PUT, "/v1/split", &change)
     });
     match changed {
         Ok(changed) if common.json => say_json(&changed),
@@ -160,7 +164,7 @@ pub(super) fn status(common: &Common, environment: &Environment, asked: &Status)
 }
 
 /// Waits for the next look.
-fn pause() {
+pub(super) fn pause() {
     if let Ok((runtime, local)) = runtime() {
         local.block_on(&runtime, async { tokio::time::sleep(WATCH_EVERY).await });
     }

@@ -46,6 +46,7 @@ fn lines(status: &Status) -> Vec<String> {
     if let Some(catalogue) = &status.catalogue {
         lines.push(format!("catalogue  {}", differences(catalogue)));
     }
+    lines.extend(super::decide::short(&status.decisions));
     for arm in Arm::ALL {
         arm_lines(&mut lines, arm, status.arms.get(arm));
     }

@@ -4,8 +4,20 @@
 //! seems to have changed. Does not know: how a reload is carried out.
 
 use super::Config;
+use crate::names::{PerArm, fingerprint};
 
 impl Config {
+    /// Where the arms are.
+    pub fn addresses(&self) -> PerArm<Vec<String>> {
+        let of = |arm| self.arms.get(arm).endpoints.iter().map(ToString::to_string).collect();
+        PerArm::from_fn(of)
+    }
+
+    /// Tells two configurations apart in records: secrets are not in it, so they are all alike.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(format!("{self:?}").as_bytes())
+    }
+
     /// The keys that differ in a new configuration although only a restart changes them.
     pub fn restart_only_changes(&self, new: &Config) -> Vec<&'static str> {
         let listen = |config: &Config| config.alerts.as_ref().map(|alerts| alerts.listen);

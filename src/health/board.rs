@@ -37,8 +37,12 @@ pub struct View {
     pub state: State,
     /// When the standing began, or the first handshake ended.
     pub since: Option<SystemTime>,
+    /// When the standing last changed, by a clock that nobody sets.
+    pub turned: Option<Instant>,
     /// The latest result; none before the first.
     pub last: Option<Rc<Probe>>,
+    /// When that was, by the same clock.
+    pub told: Option<Instant>,
     /// What its server said it is, when it last said so.
     pub server: Option<ServerInfo>,
     /// The eras that it spoke then.
@@ -148,7 +152,12 @@ impl Board {
 
 impl View {
     fn take_in(&mut self, probe: Rc<Probe>, state: State, changed: bool) {
+        let now = Some(Instant::now());
         self.state = state;
+        self.told = now;
+        if changed {
+            self.turned = now;
+        }
         if changed || self.since.is_none() {
             self.since = Some(probe.at);
         }

@@ -16,6 +16,7 @@ use serde_json::Value;
 pub(super) use item::{Argument, Prompt, Resource, TaskSupport, Tool};
 
 use crate::mcp::shown::shown;
+use crate::names::fingerprint;
 
 /// Items of all lists together. The largest public servers list some hundred tools; a server that
 /// lists every file as a resource is cut here.
@@ -173,6 +174,11 @@ impl<T> Listed<T> {
 }
 
 impl Catalogue {
+    /// Tells two catalogues apart in records.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
     /// Adds a page, the `result` of the list's method, and gives the cursor of the next one.
     ///
     /// The last page has no `nextCursor`, or null, as some servers write it; an empty string is

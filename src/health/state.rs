@@ -86,6 +86,11 @@ impl State {
         self.suspect
     }
 
+    /// When it came up again, if it was down before.
+    pub fn recovered(&self) -> Option<Instant> {
+        self.recovered
+    }
+
     /// How it stands.
     pub fn standing(&self) -> Standing {
         self.standing

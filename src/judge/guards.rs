@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::config::{ErrorRate, Performance};
-use crate::mcp::Method;
 use crate::names::{Arm, PerArm};
 use crate::observe::latency::Moments;
-use crate::route::tools::ToolLabel;
 
 use super::Stratum;
 use super::baseline::Baseline;
+use super::clusters::design_effect;
 use super::minutes::{Minute, Minutes};
 
 /// Minutes over which times are compared: the short ones find what is bad soon, the long ones find
@@ -145,6 +144,15 @@ struct Pair {
     stable: Moments,
     /// The stable arm's times are remembered ones.
     is_recorded: bool,
+    /// By how much each arm's mean is noisier for coming from sessions and callers.
+    effect: Effect,
+}
+
+/// The design effect of each arm, 1 or more.
+#[derive(Clone, Copy, Debug)]
+struct Effect {
+    candidate: f64,
+    stable: f64,
 }
 
 impl Pair {
@@ -166,7 +174,9 @@ impl Pair {
             let floor = if own.count < SAMPLE_MIN { other.variance() } else { 0.0 };
             own.variance().max(floor) / own.count
         };
-        of(&self.candidate, &self.stable) + of(&self.stable, &self.candidate)
+        // What is remembered came from the same kind of sessions.
+        let Effect { candidate, stable } = self.effect;
+        of(&self.candidate, &self.stable) * candidate + of(&self.stable, &self.candidate) * stable
     }
 }
 
@@ -180,11 +190,6 @@ struct Comparison {
     /// The difference of the mean logarithms over all pairs, and its standard error; `None`
     /// without pairs.
     difference: Option<(f64, f64)>,
-}
-
-/// Whether it stands for several tools or methods.
-fn is_mix(stratum: Stratum) -> bool {
-    stratum.tool == ToolLabel::OTHER || stratum.method == Method::OTHER
 }
 
 impl Comparison {
@@ -202,9 +207,13 @@ impl Comparison {
             sum.secondary.merge(&both.secondary);
         }
         let calls = times.values().map(|both| both.get(candidate).count).sum();
+        let effect = Effect {
+            candidate: design_effect(minutes, candidate),
+            stable: design_effect(minutes, candidate.other()),
+        };
         let pairs: Vec<_> = times
             .into_iter()
-            .filter(|(stratum, both)| !is_mix(*stratum) && both.get(candidate).count > 0.0)
+            .filter(|(stratum, both)| !stratum.is_mix() && both.get(candidate).count > 0.0)
             .filter_map(|(stratum, both)| {
                 let live = *both.get(candidate.other());
                 let is_recorded = live.count < stable_min;
@@ -215,6 +224,7 @@ impl Comparison {
                     candidate,
                     stable,
                     is_recorded,
+                    effect,
                 })
             })
             .collect();

@@ -5,7 +5,7 @@
 //! Stirling's series (DLMF 5.11.1). Does not know: what is counted.
 
 /// The bounds of the middle 95 %: of `events` among `calls`, each 0 to 1.
-pub(super) fn jeffreys(events: u64, calls: u64) -> (f64, f64) {
+pub fn jeffreys(events: u64, calls: u64) -> (f64, f64) {
     let (a, b) = (events as f64 + 0.5, (calls - events) as f64 + 0.5);
     (quantile(a, b, 0.025), quantile(a, b, 0.975))
 }

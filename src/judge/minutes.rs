@@ -14,6 +14,7 @@ use crate::observe::latency::Moments;
 use crate::observe::tally::Tally;
 
 use super::Stratum;
+use super::clusters::{Clusters, Spread};
 
 const LENGTH: Duration = Duration::from_secs(60);
 /// Whole minutes that are kept.
@@ -29,6 +30,8 @@ pub struct Minute {
     pub faults: PerArm<u64>,
     /// How long the good ones took.
     pub times: HashMap<Stratum, PerArm<Moments>>,
+    /// How those lie, by who made the calls; empty while the minute runs.
+    pub(super) spread: Spread,
 }
 
 impl Minute {
@@ -70,13 +73,16 @@ pub struct Minutes {
     judged_from: u64,
     /// Oldest first; the last one is running.
     kept: VecDeque<Minute>,
+    /// Of the running one.
+    clusters: Clusters,
 }
 
 impl Minutes {
     /// The first minute begins now.
     pub fn new(now: Instant) -> Minutes {
         let kept = VecDeque::from([Minute::default()]);
-        Minutes { start: now, running: 0, turned: 0, judged_from: 0, kept }
+        let clusters = Clusters::default();
+        Minutes { start: now, running: 0, turned: 0, judged_from: 0, kept, clusters }
     }
 
     /// Adds what was counted up to now.
@@ -85,6 +91,7 @@ impl Minutes {
         if let Some(running) = self.kept.back_mut() {
             running.add(tally);
         }
+        self.clusters.add(&tally.seen);
     }
 
     /// Whether at least one minute was completed since the last time this was asked.
@@ -123,6 +130,9 @@ impl Minutes {
         let number = since_start.as_secs() / LENGTH.as_secs();
         let begun = number.saturating_sub(self.running).min(KEPT as u64 + 1);
         self.running += number.saturating_sub(self.running);
+        if let Some(over) = self.kept.back_mut().filter(|_| begun > 0) {
+            over.spread = self.clusters.close(&over.times);
+        }
         for _ in 0..begun {
             self.kept.push_back(Minute::default());
         }

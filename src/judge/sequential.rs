@@ -36,6 +36,10 @@ pub const HOLD: f64 = 10.0;
 /// slowness to count towards a revert: that of the operator's own rule on performance.
 const SLOW: f64 = 0.8;
 
+/// The share from which on slowness is no reason to wait, however sure it is: among calls that all
+/// take nearly the same time, a few percent are soon beyond doubt and of no weight to anybody.
+const SLOWER: f64 = 0.9;
+
 /// What is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Test {
@@ -80,11 +84,12 @@ pub struct Glance {
 pub struct Told {
     /// The e-value of each test: half of all calls together, half the mean over strata.
     pub tests: [(Test, f64); 3],
-    /// The mean of these, of which `Absolute` counts as 0 when there is a common cause.
+    /// The mean of these, of which `Absolute` counts as 0 when there is a common cause, and
+    /// `Latency` unless `performance` is below 0.9.
     pub total: f64,
     /// `total` is 1/alpha or more; slowness counts only if `performance` is below 0.8.
     pub revert: bool,
-    /// `total` is 10 or more, slowness included.
+    /// `total` is 10 or more.
     pub hold: bool,
     /// The stable arm itself fails more than 5 % of its calls, with evidence of 10 or more.
     pub common_cause: bool,
@@ -160,6 +165,11 @@ impl Evidence {
         self.processes = Processes::new(places);
     }
 
+    /// Takes over another chance of a false revert, where an operator has changed it in mid-step.
+    pub fn set_alpha(&mut self, alpha: f64) {
+        self.alpha = alpha;
+    }
+
     /// Adds calls of the current bucket. Sessions are known from their opening on: give a call
     /// together with the one that opened its session, or later.
     pub fn see(&mut self, seen: &[Seen]) {
@@ -187,7 +197,9 @@ impl Evidence {
         let side = if call.arm == self.candidate { Side::Candidate } else { Side::Stable };
         let stratum = self.stratum(call);
         let is_left = call.grade == Grade::Left;
-        let waited = call.waited.filter(|_| matches!(call.grade, Grade::Good | Grade::Left));
+        let is_mix = Stratum { method: call.method, tool: call.tool }.is_mix();
+        let has_time = matches!(call.grade, Grade::Good | Grade::Left) && !is_mix;
+        let waited = call.waited.filter(|_| has_time);
         if let (Some(at), Some(waited), Side::Stable, false) = (stratum, waited, side, is_left) {
             self.trails[at].absorb(waited);
         }
@@ -242,15 +254,16 @@ impl Evidence {
     pub fn glance(&self) -> Glance {
         let values = self.processes.tests();
         let common_cause = self.processes.stable_fails() >= HOLD;
-        let [relative, absolute, _] = values;
-        let (total, without_latency) =
-            (mean(values, common_cause), mean([relative, absolute, 0.0], common_cause));
+        let [relative, absolute, latency] = values;
+        let without_latency = mean([relative, absolute, 0.0], common_cause);
         let enough = 1.0 / self.alpha;
-        let is_slow = || self.performance().is_some_and(|share| share < SLOW);
+        let is_below = |limit| self.performance().is_some_and(|share| share < limit);
+        let counts = latency > 1.0 && is_below(SLOWER);
+        let total = if counts { mean(values, common_cause) } else { without_latency };
         Glance {
             tests: std::array::from_fn(|at| (Test::ALL[at], values[at])),
             total,
-            revert: total >= enough && (without_latency >= enough || is_slow()),
+            revert: total >= enough && (without_latency >= enough || is_below(SLOW)),
             hold: total >= HOLD,
             common_cause,
         }

@@ -1,7 +1,7 @@
 //! Alerts that come in, by whatever way, and those that are taken back.
 //!
 //! Each change is made on a copy first, so that its record can say what came of it. Does not know:
-//! who else waits for alerts, and what for.
+//! what they lead to.
 
 use std::time::SystemTime;
 
@@ -89,7 +89,7 @@ impl Plane {
             *alerts = next;
         });
         self.show_alerts();
-        self.alerts_changed.notify_one();
+        self.decide();
         Noted { outcome, recorded }
     }
 }

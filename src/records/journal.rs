@@ -81,28 +81,15 @@ pub enum JournalError {
         /// Why.
         source: io::Error,
     },
-    /// The router itself, at its start.
-    Start,
-    /// The configuration file, which asks for something else than before.
-    Configuration,
-    /// Alertmanager, at the receiver of its notifications.
-    Alertmanager,
-    /// `tidegate demo`, which moves the weights by itself.
-    Demo,
 }
 
-impl std::fmt::Display for Actor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Actor::Peer { uid, gid, pid: Some(pid) } => write!(f, "uid {uid} gid {gid} pid {pid}"),
-            Actor::Peer { uid, gid, pid: None } => write!(f, "uid {uid} gid {gid}"),
-            Actor::Signal { name } => f.write_str(name),
-            Actor::Start => f.write_str("start"),
-            Actor::Configuration => f.write_str("the configuration"),
-            Actor::Alertmanager => f.write_str("alertmanager"),
-            Actor::Demo => f.write_str("the demo"),
-        }
-    }
+/// When a line has to be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before anything else: a decision.
+    Now,
+    /// With the next decision, or when the system sees fit: progress, which may be lost.
+    Later,
 }
 
 /// The journal, open for appending.
@@ -143,7 +130,16 @@ impl Journal {
     fn open_with(dir: &Path, bytes_max: u64) -> Result<(Journal, Restored), JournalError> {
         let lock = Lock::take(dir)?;
         let fail = |source| JournalError::Io { dir: dir.to_owned(), source };
-        let (restored, tail) = restore::restore(dir).map_err(fail)?;
+        let (mut restored, tail) = restore::restore(dir).map_err(fail)?;
+        let mut reserve = Reserve::new(dir);
+        if tail.seq == 0 {
+            reserve.make();
+        } else if restored.holds && !reserve.exists() {
+            // What was done anyway, such as a revert, may be among them.
+            restored.holds = false;
+            let lost = "the disk did not take every line when the router last ran";
+            restored.damaged.get_or_insert_with(|| lost.to_owned());
+        }
         let file = files::open_current(dir).map_err(fail)?;
         let len = file.metadata().map_err(fail)?.len();
         files::sync_dir(dir).map_err(fail)?;
@@ -156,7 +152,7 @@ impl Journal {
             tail,
             is_dirty: false,
             bytes_max,
-            reserve: Reserve::new(dir),
+            reserve,
             has_beside: true,
             pending: VecDeque::new(),
             gap: None,
@@ -200,7 +196,9 @@ impl Journal {
         sync: Sync,
     ) -> io::Result<()> {
         self.write_pending()?;
-        self.append(&[Entry::now(event, actor, detail, state)], sync)
+        self.append(&[Entry::now(event, actor, detail, state)], sync)?;
+        self.reserve.make();
+        Ok(())
     }
 
     /// Writes and syncs one line, or keeps it until the disk takes it: for what is done anyway.
@@ -209,9 +207,12 @@ impl Journal {
         let written = self
             .write_pending()
             .and_then(|()| self.append(std::slice::from_ref(&entry), Sync::Now));
-        if let Err(error) = written {
-            tracing::error!(%error, event, "a change is not in the journal yet");
-            self.keep(entry);
+        match written {
+            Ok(()) => self.reserve.make(),
+            Err(error) => {
+                tracing::error!(%error, event, "a change is not in the journal yet");
+                self.keep(entry);
+            }
         }
     }
 
@@ -220,6 +221,9 @@ impl Journal {
     /// # Errors
     /// When the disk does not take all of them.
     pub fn write_pending(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         while !self.pending.is_empty() {
             let count = self.pending.len().min(BATCH);
             let batch: Vec<_> =
@@ -228,11 +232,14 @@ impl Journal {
             self.gap = None;
             self.pending.drain(..count);
         }
+        self.reserve.make();
         Ok(())
     }
 
-    /// Lets a line wait. Of too many the oldest are given up, and one line will say how many.
+    /// Lets a line wait, and a next start know of that. Of too many the oldest are given up, and one
+    /// line will say how many.
     fn keep(&mut self, entry: Entry) {
+        self.reserve.spend();
         self.pending.push_back(entry);
         if self.pending.len() > PENDING_MAX
             && let Some(lost) = self.pending.pop_front()
@@ -277,7 +284,6 @@ impl Journal {
         written.inspect_err(|_| self.failures += 1)?;
         self.len += bytes.len() as u64;
         self.tail = tail;
-        self.reserve.make();
         if sync == Sync::Now && std::mem::take(&mut self.has_beside) {
             state::remove_beside(&self.dir);
         }

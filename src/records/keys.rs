@@ -107,7 +107,7 @@ fn kept(state_dir: &Path, name: &str, missing: Missing) -> Result<Vec<u8>, KeyEr
 }
 
 /// Puts a file into the state directory in one step, readable by its owner only.
-fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let beside = dir.join(format!("{name}.new"));
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;

@@ -12,7 +12,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
-use crate::names::Split;
+use crate::names::{Arm, EndpointUrl, PerArm, Split};
+use crate::rollout::{Rollout, RolloutState};
+use crate::route::{Closed, Course};
 
 use super::journal::Actor;
 
@@ -39,6 +41,21 @@ pub struct State {
     pub set_by: Actor,
     /// When, as RFC 3339.
     pub set_at: String,
+    /// The arm that reverts go to.
+    #[serde(default = "primary")]
+    pub stable: Arm,
+    /// An arm that is shut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Closed>,
+    /// The rollout that is running, or the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// Where its candidate was when it began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate: Vec<String>,
+    /// Where the arms were when this was recorded.
+    #[serde(default)]
+    pub addresses: PerArm<Vec<String>>,
     /// Security alerts; they have no part in the revision.
     #[serde(default)]
     pub alerts: Alerts,
@@ -54,22 +71,52 @@ impl State {
             configured,
             set_by: Actor::Configuration,
             set_at: now(),
+            stable: Arm::Primary,
+            closed: None,
+            rollout: None,
+            candidate: Vec::new(),
+            addresses: PerArm::default(),
             alerts: Alerts::default(),
         }
     }
 
-    /// The state where later ones than `last` may have been lost: everything on the primary, since
-    /// nobody knows how much of the secondary an operator had allowed. The revision is one that
-    /// nobody can have seen.
+    /// The state where later ones than `last` may have been lost: everything on the stable arm,
+    /// since nobody knows how much of the candidate an operator had allowed. The revision is one
+    /// that nobody can have seen.
     pub fn after_damage(last: Option<&State>, configured: Split) -> State {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let seconds = since.map_or(1, |since| since.as_secs());
-        State {
-            revision: last.map_or(0, |last| last.revision + 1).max(seconds),
-            split: Split::PRIMARY_ONLY,
-            set_by: Actor::Start,
-            ..State::first(configured)
-        }
+        let last = last.cloned().unwrap_or_else(|| State::first(configured));
+        let revision = last.revision.saturating_add(1).max(seconds);
+        let why = "the journal is damaged, so nobody knows how far it had come";
+        let state = last.aborted(Actor::Start, configured, why);
+        // What was shut stays shut. What was not may be all that works, if the lost lines made it
+        // the stable arm: it stands in where nobody else does.
+        let closed = last.closed.filter(|closed| closed.arm != state.stable);
+        State { revision, closed, ..state }
+    }
+
+    /// The state without the rollout that is running, if one is: everything on the stable arm.
+    #[must_use]
+    pub fn aborted(&self, by: Actor, configured: Split, why: &str) -> State {
+        let mut next = self.next(Split::all(self.stable), configured, by);
+        let Some(rollout) = next.rollout.as_mut().filter(|it| !it.state.is_over()) else {
+            return next;
+        };
+        rollout.state = RolloutState::Aborted;
+        rollout.why = Some(why.to_owned());
+        next.closed = Some(Closed { arm: rollout.to, sessions: rollout.plan.on_revert });
+        next
+    }
+
+    /// The rollout that is running.
+    pub fn running(&self) -> Option<&Rollout> {
+        self.rollout.as_ref().filter(|rollout| !rollout.state.is_over())
+    }
+
+    /// Where new work is to go.
+    pub fn course(&self) -> Course {
+        Course { split: self.split, stable: self.stable, closed: self.closed }
     }
 
     /// Whether this version knows what it says.
@@ -77,12 +124,13 @@ impl State {
         self.version == VERSION
     }
 
-    /// The state after somebody has set the split.
+    /// The state after somebody has set the split. An arm that is shut stays so until it gets some
+    /// of it.
     #[must_use]
     pub fn next(&self, split: Split, configured: Split, set_by: Actor) -> State {
         let revision = self.revision + 1;
-        let alerts = self.alerts.clone();
-        State { version: VERSION, revision, split, configured, set_by, set_at: now(), alerts }
+        let closed = self.closed.filter(|closed| split.weight(closed.arm) == 0);
+        State { revision, split, configured, set_by, set_at: now(), closed, ..self.clone() }
     }
 
     /// The state under this configuration: the same, unless the file asks for another split than
@@ -94,6 +142,72 @@ impl State {
         }
         self.next(configured, configured, Actor::Configuration)
     }
+
+    /// Whether the candidate gets more than before.
+    pub fn raises(&self, before: &State) -> bool {
+        let candidate = self.stable.other();
+        self.split.weight(candidate) > before.split.weight(candidate)
+    }
+
+    /// The state where the arms are now. The stable arm is a server and not a name: if its addresses
+    /// have become the other arm's, as after a promotion, the names change sides and nothing else.
+    #[must_use]
+    pub fn follow(mut self, addresses: &PerArm<Vec<String>>) -> State {
+        let was = std::mem::replace(&mut self.addresses, addresses.clone());
+        let other = self.stable.other();
+        let at_home = was.get(self.stable);
+        let moved = addresses.get(self.stable) != at_home && addresses.get(other) == at_home;
+        if !moved || at_home.is_empty() || self.running().is_some() {
+            return self;
+        }
+        let configured = self.configured;
+        let mut next = self.next(self.split.mirrored(), configured, Actor::Configuration);
+        next.stable = other;
+        next.closed = self.closed.map(|it| Closed { arm: it.arm.other(), ..it });
+        next
+    }
+
+    /// What a restart makes of it, with the candidate at these addresses: a rollout goes on only if
+    /// everything is as it was.
+    #[must_use]
+    pub fn restored(mut self, configured: Split, candidate: &[EndpointUrl]) -> State {
+        let Some(rollout) = self.running().cloned().map(Rollout::restored) else {
+            return self.under(configured);
+        };
+        let doubt = if rollout.state.is_over() {
+            rollout.why.clone().unwrap_or_default()
+        } else if self.configured != configured {
+            "the configuration asks for another split than when it began".to_owned()
+        } else if !self.is_at(candidate) {
+            "the configuration has other addresses for the candidate than when it began".to_owned()
+        } else if self.split.weight(rollout.to) != rollout.weight() || rollout.to == self.stable {
+            "what was stored of it does not fit together".to_owned()
+        } else {
+            self.rollout = Some(rollout);
+            return self;
+        };
+        self.aborted(Actor::Start, configured, &doubt)
+    }
+
+    /// The same, but where the candidate gets more than before: everything on the stable arm. For a
+    /// start, at which nobody can be refused what an edited file asks for.
+    #[must_use]
+    pub fn without_raise(self, before: &State) -> State {
+        if self.raises(before) {
+            return before.next(Split::all(before.stable), self.configured, Actor::Start);
+        }
+        self
+    }
+
+    /// Whether the rollout began with the candidate at these addresses.
+    pub fn is_at(&self, candidate: &[EndpointUrl]) -> bool {
+        candidate.iter().map(ToString::to_string).eq(self.candidate.iter().cloned())
+    }
+}
+
+/// What is stable where nothing says so: before there were rollouts it was the primary.
+fn primary() -> Arm {
+    Arm::Primary
 }
 
 fn now() -> String {
@@ -142,9 +256,31 @@ pub(super) fn remove_beside(state_dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OnRevert;
 
     fn split(secondary: u8) -> Split {
         Split::new(100 - secondary, secondary).unwrap()
+    }
+
+    #[test]
+    fn the_stable_arm_is_a_server_and_not_a_name() {
+        let at = |primary: &str, secondary: &str| PerArm {
+            primary: vec![primary.to_owned()],
+            secondary: vec![secondary.to_owned()],
+        };
+        let first = State::first(split(0)).follow(&at("old", "new"));
+        let mut promoted = first.next(split(100), split(0), Actor::Rollout);
+        promoted.stable = Arm::Secondary;
+        for (now, stable, weight) in [
+            (at("old", "new"), Arm::Secondary, 100),
+            (at("old", "newer"), Arm::Secondary, 100),
+            (at("new", "old"), Arm::Primary, 0),
+            (at("new", "next"), Arm::Primary, 0),
+        ] {
+            let state = promoted.clone().follow(&now).under(split(0));
+            assert_eq!((state.stable, state.split), (stable, split(weight)), "{now:?}");
+            assert_eq!(state.clone().follow(&now), state);
+        }
     }
 
     #[test]
@@ -172,6 +308,30 @@ mod tests {
         let edited = set.under(split(10));
         assert_eq!((edited.split, edited.revision), (split(10), 3));
         assert_eq!(edited.under(split(0)).split, split(0));
+    }
+
+    #[test]
+    fn what_an_edited_configuration_raises_can_be_kept_down() {
+        let closed = Some(Closed { arm: Arm::Secondary, sessions: OnRevert::Keep });
+        let set = State { closed, ..State::first(split(0)) };
+        let kept = set.clone().under(split(50)).without_raise(&set);
+        assert_eq!((kept.split, kept.configured, kept.closed), (split(0), split(50), closed));
+        assert_eq!(kept.clone().under(split(50)), kept, "asked once is enough");
+        // The other way round, and what is no raise.
+        let set = State { stable: Arm::Secondary, closed: None, ..State::first(split(80)) };
+        for (wanted, found) in [(70, 100), (80, 80), (90, 90)] {
+            let kept = set.clone().under(split(wanted)).without_raise(&set);
+            assert_eq!(kept.split, split(found), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn damage_opens_nothing_that_was_shut() {
+        let closed = Some(Closed { arm: Arm::Secondary, sessions: OnRevert::Keep });
+        let reverted = State { closed, ..State::first(split(0)) };
+        assert_eq!(State::after_damage(Some(&reverted), split(0)).closed, closed);
+        let open = State { closed: None, split: split(50), ..reverted };
+        assert_eq!(State::after_damage(Some(&open), split(0)).closed, None);
     }
 
     #[test]

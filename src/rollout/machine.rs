@@ -31,6 +31,9 @@ pub struct Rollout {
     /// Why somebody started it, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whoever started it accepts a catalogue that breaks clients.
+    #[serde(default)]
+    pub allow_breaking: bool,
     /// Where it stands.
     pub state: RolloutState,
     /// The step of the plan, from 0; of one that is over, the last that it was in.
@@ -112,9 +115,9 @@ pub struct Look<'a> {
     pub passed: Duration,
     /// The rule that wants the candidate gone, and why.
     pub revert: Option<(Guard, &'a str)>,
-    /// A doubt for which no share is raised: evidence of 10 and more against the candidate, no
-    /// health, a breaking catalogue, shares that differ from the weights, a failing journal. It
-    /// has no end of its own: the rollout waits until the doubt or a person ends it.
+    /// A doubt for which no share is raised: evidence of 10 and more against the candidate, a fault
+    /// of both arms, no health, a breaking catalogue, shares that differ from the weights, a failing
+    /// journal. It has no end of its own: the rollout waits until the doubt or a person ends it.
     pub hold: Option<&'a str>,
     /// Whether there is evidence that the candidate is good enough.
     pub promotion: Readiness,
@@ -221,6 +224,7 @@ impl Rollout {
             to,
             plan,
             reason,
+            allow_breaking: false,
             state: RolloutState::Progressing,
             step: 0,
             elapsed: Duration::ZERO,

@@ -141,6 +141,11 @@ impl Endpoint {
         self.suspect.notify_one();
     }
 
+    /// Asks for a handshake soon, for other reasons than traffic.
+    pub fn doubt(&self) {
+        self.suspect.notify_one();
+    }
+
     /// Notes that real traffic got through.
     pub fn note_success(&self) {
         // Nearly always there is nothing to forget, and no cache line to take from the others.
@@ -193,7 +198,7 @@ impl RoutingTable {
     pub fn with_course(&self, course: Course) -> RoutingTable {
         let Course { split, stable, closed } = course;
         let effective = effective(course, &self.arms);
-        RoutingTable { split, stable, closed, effective, ..self.next() }
+        RoutingTable { split, effective, stable, closed, ..self.next() }
     }
 
     /// Where new work is to go.
@@ -308,10 +313,8 @@ impl RoutingTable {
 /// What the endpoints' fitness leaves of the split.
 fn effective(course: Course, arms: &PerArm<ArmTable>) -> Effective {
     let is_closed = |arm| course.closed.is_some_and(|closed| closed.arm == arm);
-    let best = |arm| match is_closed(arm) {
-        true => 0.0,
-        false => arms.get(arm).fitness.iter().copied().fold(0.0, f64::max),
-    };
+    let open = |arm| arms.get(arm).fitness.iter().copied().filter(move |_| !is_closed(arm));
+    let best = |arm| open(arm).fold(0.0, f64::max);
     Effective::new(course.split, &PerArm::from_fn(best), course.stable)
 }
 

@@ -90,6 +90,15 @@ impl Tools {
         self.by_name.get(name).map_or(ToolLabel::OTHER, |tool| tool.label)
     }
 
+    /// The label with this text; `None` if no tool has it.
+    pub fn known(&self, text: &str) -> Option<ToolLabel> {
+        if text.is_empty() {
+            return Some(ToolLabel::NONE);
+        }
+        let at = self.labels.iter().position(|label| **label == *text)?;
+        Some(ToolLabel(u8::try_from(at).ok()?))
+    }
+
     /// The text of a label.
     pub fn text(&self, label: ToolLabel) -> &str {
         match label {
@@ -106,6 +115,11 @@ impl Tools {
                 .by_name
                 .get(name)
                 .is_some_and(|tool| !tool.listed.get(arm) && *tool.listed.get(arm.other()))
+    }
+
+    /// Tools that have a label of their own.
+    pub fn labelled(&self) -> usize {
+        self.labels.len()
     }
 
     /// Tools that are listed and have no label of their own.
@@ -132,6 +146,8 @@ mod tests {
         assert_eq!(second.text(label), "b");
         assert_eq!(second.text(second.label("y")), "y");
         assert_eq!(second.text(second.label("made up")), "_other");
+        assert_eq!(second.known("b"), Some(label));
+        assert_eq!((second.known(""), second.known("made up")), (Some(ToolLabel::NONE), None));
         assert_eq!(second.text(ToolLabel::NONE), "");
     }
 

@@ -10,6 +10,8 @@ mod support;
 
 mod tidy;
 
+mod together;
+
 mod bad_input;
 
 mod bad_answers;
@@ -34,6 +36,8 @@ mod admin;
 
 mod alerts;
 
+mod journal;
+
 mod health;
 
 mod verdicts;
@@ -50,9 +54,13 @@ mod outcomes;
 
 mod latency;
 
+mod monte_carlo;
+
 mod identity;
 
 mod real;
+
+mod rollouts;
 
 mod rust_sdk;
 

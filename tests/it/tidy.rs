@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom; a new arrow is added here, in the commit that needs it. `app` sees everyone.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("names", &[]),
     ("drain", &[]),
     ("config", &["names"]),
@@ -16,27 +16,50 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("observe", &["names", "mcp", "route", "upstream"]),
     ("proxy", &["names", "config", "mcp", "route", "upstream", "observe"]),
     ("health", &["names", "config", "mcp", "route", "upstream"]),
-    ("judge", &["names", "mcp", "route", "observe"]),
+    ("judge", &["names", "config", "mcp", "route", "observe"]),
     ("alerts", &["mcp"]),
-    ("records", &["names", "config", "route", "alerts"]),
-    ("control", &["names", "config", "route", "alerts", "records"]),
-    ("metrics", &["names", "mcp", "route", "upstream", "observe", "health", "alerts"]),
+    ("rollout", &["names", "config"]),
+    ("simulate", &["names", "config", "mcp", "route", "observe", "judge", "rollout"]),
+    ("records", &["names", "config", "route", "alerts", "rollout"]),
+    ("control", &["names", "config", "route", "alerts", "rollout", "records"]),
+    (
+        "metrics",
+        &["names", "mcp", "route", "upstream", "observe", "health", "judge", "alerts", "rollout"],
+    ),
     (
         "plane",
         &[
-            "names", "route", "observe", "health", "judge", "alerts", "records", "control",
-            "metrics",
+            "names", "mcp", "route", "observe", "health", "judge", "alerts", "rollout", "records",
+            "control", "metrics",
         ],
     ),
     (
         "admin",
-        &["names", "config", "route", "health", "judge", "alerts", "records", "control", "plane"],
+        &[
+            "names", "config", "mcp", "route", "health", "judge", "alerts", "rollout", "records",
+            "control", "plane",
+        ],
     ),
     ("telemetry", &["config"]),
     ("demo", &["names", "config"]),
     (
         "cli",
-        &["names", "config", "health", "alerts", "records", "admin", "telemetry", "app", "demo"],
+        &[
+            "names",
+            "config",
+            "health",
+            "judge",
+            "alerts",
+            "rollout",
+            "simulate",
+            "records",
+            "control",
+            "plane",
+            "admin",
+            "telemetry",
+            "app",
+            "demo",
+        ],
     ),
 ];
 

@@ -84,6 +84,15 @@ fn without_a_fingerprint_source_and_reason_tell() {
 }
 
 #[test]
+fn what_is_said_of_the_router_itself_is_left_out() {
+    let alert = |name: &str| json!({ "status": "firing", "labels": { "alertname": name, "severity": "critical" } });
+    let mut alerts = Alerts::default();
+    let taken = take(&mut alerts, &[alert("TidegateSecurityAlertCritical"), alert("KeyLeaked")]);
+    assert_eq!(taken.raised.len(), 1);
+    assert_eq!(alerts.critical().unwrap().source, "alertmanager:KeyLeaked");
+}
+
+#[test]
 fn bad_notifications_say_why() {
     let many = json!({ "alerts": vec![json!({"status": "firing"}); ALERTS_MAX + 1] }).to_string();
     for (body, why) in [

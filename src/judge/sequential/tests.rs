@@ -98,9 +98,14 @@ fn each_test_sees_what_it_is_for() {
 #[test]
 fn slowness_holds_and_reverts_only_below_four_fifths() {
     // The candidate's time where the stable arm takes 100 to 104 ms; revert, hold.
-    for (millis, expected) in
-        [(100, (false, false)), (115, (false, true)), (123, (false, true)), (130, (true, true))]
-    {
+    for (millis, expected) in [
+        (100, (false, false)),
+        // Beyond doubt, and of no weight.
+        (108, (false, false)),
+        (115, (false, true)),
+        (123, (false, true)),
+        (130, (true, true)),
+    ] {
         let mut evidence = evidence();
         for bucket in 0..120 {
             let stable = (0..5).map(|at| timed(A, 100 + at));
@@ -324,5 +329,16 @@ proptest! {
         };
         prop_assert!(near(one.performance, other.performance));
         prop_assert_eq!(Told { performance: None, ..one }, Told { performance: None, ..other });
+    }
+}
+
+#[test]
+fn a_mix_of_tools_is_never_compared() {
+    // Without labels nobody knows that one arm was asked for slower work.
+    for (tool, compares) in [(tool(0), true), (ToolLabel::OTHER, false)] {
+        let calls = [(A, 10), (B, 1000)].map(|(arm, millis)| Seen { tool, ..timed(arm, millis) });
+        let told = after(60, |_| calls.repeat(5));
+        assert_eq!((told.revert, told.performance.is_some()), (compares, compares));
+        assert!(told.calls.secondary > 0);
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::names::Guard;
 use crate::records::state::State;
 
 /// The version of the lines that we write. Lines of version 1 have no `seq`, `state` or `prev`.
@@ -41,6 +42,17 @@ pub enum Actor {
     Configuration,
     /// `tidegate demo`, which moves the weights by itself.
     Demo,
+    /// Alertmanager, at the webhook receiver.
+    Alertmanager,
+    /// The running rollout, which goes by its plan.
+    Rollout,
+    /// A rule that shuts the gate.
+    Guard {
+        /// Which.
+        guard: Guard,
+    },
+    /// The router itself, which tells what it sees.
+    Router,
     /// The journal, which tells of itself.
     Journal,
 }
@@ -54,6 +66,10 @@ impl std::fmt::Display for Actor {
             Actor::Start => f.write_str("start"),
             Actor::Configuration => f.write_str("the configuration"),
             Actor::Demo => f.write_str("the demo"),
+            Actor::Alertmanager => f.write_str("alertmanager"),
+            Actor::Rollout => f.write_str("the rollout"),
+            Actor::Guard { guard } => write!(f, "guard {guard}"),
+            Actor::Router => f.write_str("the router"),
             Actor::Journal => f.write_str("the journal"),
         }
     }

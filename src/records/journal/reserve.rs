@@ -1,7 +1,9 @@
 //! Space kept for the day when the disk is full: a file of zeros, given back for the lines that
 //! must be written then.
 //!
-//! Does not know: what is written.
+//! It is a mark besides, and one that also a full disk can be given: it is there as long as every
+//! line is written, so that a start which does not find it knows that some may be missing. Does not
+//! know: what is written.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -19,13 +21,16 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve of this directory, which is made if there is room for it.
+    /// The reserve of this directory, as it is.
     pub(super) fn new(dir: &Path) -> Reserve {
         let path = dir.join("audit.reserve");
         let is_held = std::fs::metadata(&path).is_ok_and(|meta| meta.len() == SIZE as u64);
-        let mut reserve = Reserve { path, is_held };
-        reserve.make();
-        reserve
+        Reserve { path, is_held }
+    }
+
+    /// Whether there is one, of whatever size.
+    pub(super) fn exists(&self) -> bool {
+        self.path.exists()
     }
 
     /// Makes it, unless it is there or there is no room.

@@ -22,6 +22,8 @@ pub struct Restored {
     pub torn: bool,
     /// What is wrong with the journal, for people.
     pub damaged: Option<String>,
+    /// Whether that is news: no start before has recorded it.
+    pub is_news: bool,
 }
 
 /// Where the next line goes.
@@ -50,6 +52,8 @@ enum Newest {
 
 struct Found {
     walk: Walk,
+    /// Problems that a later start has recorded.
+    told: usize,
     is_ended: bool,
     state: Option<State>,
     newest: Newest,
@@ -75,12 +79,14 @@ pub(super) fn restore(dir: &Path) -> io::Result<(Restored, Tail)> {
     });
     let holds = doubt.is_none();
     let damaged = damaged.or(doubt);
+    let is_news = problems.len() > found.told;
     let tail = Tail { seq: found.walk.seq, hash: found.walk.hash, is_ended: found.is_ended };
-    Ok((Restored { state, holds, torn, damaged }, tail))
+    Ok((Restored { state, holds, torn, damaged, is_news }, tail))
 }
 
 fn look_through(files: Vec<Opened>) -> io::Result<Found> {
-    let mut found = Found { walk: Walk::new(), is_ended: true, state: None, newest: Newest::None };
+    let (walk, newest) = (Walk::new(), Newest::None);
+    let mut found = Found { walk, told: 0, is_ended: true, state: None, newest };
     for Opened { name, file } in files {
         // Each file begins at the beginning of a line.
         found.is_ended = true;
@@ -88,6 +94,9 @@ fn look_through(files: Vec<Opened>) -> io::Result<Found> {
             let line = line?;
             found.is_ended = line.is_ended;
             let Some(record) = found.walk.step(&name, &line) else { continue };
+            if record.event == "start" && record.detail["damaged"].is_string() {
+                found.told = found.walk.problems.len();
+            }
             found.newest = match (record.version, record.state()) {
                 (1, _) => Newest::Old,
                 (_, None) => Newest::Foreign,

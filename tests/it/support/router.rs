@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::admin::client::{AskError, ask};
 
-use super::{Scrape, eventually, get};
+use super::{Scrape, eventually, get, nobody};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -83,6 +83,32 @@ impl Router {
         router
     }
 
+    /// A router without servers whose state directory is a disk of its own with this much space,
+    /// and where that is seen from here; `None` if this user cannot mount one.
+    pub async fn on_a_small_disk(size: &str, settings: &str) -> Option<(Router, PathBuf)> {
+        let nobody = nobody().await;
+        let dir = Router::start(&[nobody], &[nobody], settings).await.into_dir();
+        std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        let mount = format!("mount -t tmpfs -o size={size},mode=700 none state");
+        let probe = Command::new("unshare")
+            .args(["-rm", "sh", "-c", &mount])
+            .current_dir(dir.path())
+            .output();
+        if !probe.is_ok_and(|output| output.status.success()) {
+            eprintln!("not tested: this user cannot mount a small disk");
+            return None;
+        }
+        let script = format!("{mount} && exec \"$0\" \"$@\"");
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let before = ["unshare", "-rm", "sh", "-c", &script];
+        let router = Router::spawn_under(&before, dir, log.into()).await;
+        let state = PathBuf::from(format!("/proc/{}/root", router.pid()))
+            .join(router.dir.path().strip_prefix("/").unwrap())
+            .join("state");
+        Some((router, state))
+    }
+
     /// Ends the process at once and starts it again with the same files.
     pub async fn restart(self) -> Router {
         Router::spawn(self.into_dir()).await
@@ -146,15 +172,17 @@ impl Router {
         std::fs::write(file, text.replace(from, to)).unwrap();
     }
 
-    /// Runs a command of the command line against this router.
+    /// A command of the command line against this router.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.dir.path());
+        command.env_clear().env("TIDEGATE_SOCKET", self.socket());
+        command
+    }
+
+    /// Runs one.
     pub fn cli(&self, arguments: &[&str]) -> Output {
-        Command::new(PROGRAM)
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .env_clear()
-            .env("TIDEGATE_SOCKET", self.socket())
-            .output()
-            .unwrap()
+        self.command(arguments).output().unwrap()
     }
 
     pub async fn admin(&self, method: &str, path: &str, body: Value) -> Result<Value, AskError> {
