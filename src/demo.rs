@@ -1,7 +1,8 @@
-//! `tidegate demo`: two small MCP servers, a stream of clients, and the weights moved under them.
+//! `tidegate demo`: two small MCP servers, a stream of clients, the weights moved under them, and a
+//! rollout of a version that breaks.
 //!
-//! The plot only: what runs in which order and when it ends. The router is an address and a way to
-//! set the split, so that the demo shows what any client of any router could see, and cannot peep.
+//! The plot only: what runs in which order and when it ends. The router is an address and a few
+//! things that an operator can do, so that the demo shows what any client of any router could see, and cannot peep.
 //! Does not know: how the router works or is started, the command line, who writes the log.
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -39,6 +41,15 @@ const PHASES: [u8; 3] = [10, 50, 100];
 /// Percent to the secondary after the phases: both versions are there to be tried.
 const HOLD: u8 = 50;
 
+/// Percent to the secondary in the first step of the rollout.
+pub const ROLLOUT: u8 = 25;
+
+/// Seconds of the rollout before the new version breaks, and after the gate is shut.
+const CALM_SECONDS: u32 = 3;
+
+/// Seconds after which the gate should have shut itself: several times what it takes.
+const GATE_SECONDS: u32 = 60;
+
 /// The line after the phases looks back this far: long enough to be steady, short enough to follow
 /// a change of weights while one watches.
 const RECENT_SECONDS: u64 = 5;
@@ -64,6 +75,24 @@ pub struct Stage {
     pub look: Look,
 }
 
+/// What an operator can do with the router.
+pub trait Router {
+    /// Sets the split.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    fn set_split(&self, split: Split) -> Result<(), String>;
+
+    /// Starts a rollout to the secondary, with [`ROLLOUT`] percent in its first step.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    fn start_rollout(&self) -> Result<(), String>;
+
+    /// Why the rollout was reverted, once it was.
+    fn reverted(&self) -> Option<String>;
+}
+
 /// What the clients saw, from the first session to the last.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -73,6 +102,8 @@ pub struct Summary {
     pub errors: u64,
     /// The new sessions of each split, in order.
     pub phases: Vec<score::Phase>,
+    /// Why the rollout was reverted, if it came to that.
+    pub reverted: Option<String>,
 }
 
 impl Summary {
@@ -91,6 +122,12 @@ pub enum DemoError {
     /// The split was refused.
     #[error("the router does not take the split {0}: {1}")]
     Split(Split, String),
+    /// The rollout was refused.
+    #[error("the router does not start the rollout: {0}")]
+    Rollout(String),
+    /// A broken version went on getting new work.
+    #[error("the gate is still open {GATE_SECONDS} s after the new version broke")]
+    Open,
     /// The text cannot be written, or an address is unknown.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -131,7 +168,7 @@ pub fn arm_of(version: &str) -> Option<Arm> {
 pub async fn run(
     stage: Stage,
     out: &mut dyn Write,
-    set_split: impl AsyncFn(Split) -> Result<(), String>,
+    router: &dyn Router,
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, DemoError> {
     let places = places(&stage)?;
@@ -143,17 +180,22 @@ pub async fn run(
         seconds_per_phase: stage.seconds_per_phase,
         score: score.clone(),
         beat: interval(Duration::from_secs(1)),
+        broken: Arc::default(),
+        second: 0,
+        reverted: None,
+        router,
         out,
     };
+    let (sound, broken) = (Arc::default(), plot.broken.clone());
     let played = {
-        let mut plot = pin!(plot.play(stage.once, set_split));
+        let mut plot = pin!(plot.play(stage.once));
         tokio::select! {
             // The end is looked for first: what breaks because all is being stopped is no error.
             biased;
             () = stop => None,
             played = &mut plot => Some(played),
-            () = server::serve(primary, VERSIONS.primary, pending()) => None,
-            () = server::serve(secondary, VERSIONS.secondary, pending()) => None,
+            () = server::serve(primary, VERSIONS.primary, sound, pending()) => None,
+            () = server::serve(secondary, VERSIONS.secondary, broken, pending()) => None,
         }
     };
     let tally = score.tally();
@@ -161,7 +203,8 @@ pub async fn run(
         Some(played) => played?,
         None => plot.interrupted(&tally)?,
     }
-    Ok(Summary { violations: tally.violations, errors: tally.errors, phases: tally.phases })
+    let Tally { violations, errors, phases, .. } = tally;
+    Ok(Summary { violations, errors, phases, reverted: plot.reverted })
 }
 
 fn places(stage: &Stage) -> io::Result<Places> {
@@ -186,33 +229,39 @@ struct Plot<'a> {
     seconds_per_phase: u32,
     score: Arc<Score>,
     beat: Interval,
+    /// Whether the secondary's `echo` fails.
+    broken: Arc<AtomicBool>,
+    /// Seconds since the first phase began.
+    second: u64,
+    reverted: Option<String>,
+    router: &'a dyn Router,
     out: &'a mut dyn Write,
 }
 
 impl Plot<'_> {
-    /// The whole of it: words, phases, summary, and the time after.
-    async fn play(
-        &mut self,
-        once: bool,
-        set_split: impl AsyncFn(Split) -> Result<(), String>,
-    ) -> Result<(), DemoError> {
+    /// The whole of it: words, phases, summary, the rollout, and the time after.
+    async fn play(&mut self, once: bool) -> Result<(), DemoError> {
         write!(self.out, "{}", show::intro(self.look, &self.places))?;
         let router = self.places.router;
         load::first_answer(router).await.map_err(|error| DemoError::Silent(router, error))?;
         let clients = load::run(router, self.score.clone());
         let phases = async {
-            let mut second = 0;
             for secondary in PHASES {
                 let asked = percent_to_secondary(secondary);
-                set_split(asked).await.map_err(|text| DemoError::Split(asked, text))?;
-                self.phase(asked, &mut second).await?;
+                self.set_split(asked)?;
+                writeln!(self.out, "\n{}", show::heading(self.look, asked))?;
+                self.seconds(asked, self.seconds_per_phase).await?;
             }
             write!(self.out, "\n{}", show::summary(self.look, &self.score.tally()))?;
+            let work = load::work(router, self.score.clone());
+            tokio::select! {
+                shut = self.gate() => shut?,
+                () = work => {}
+            }
             if once {
                 return Ok(());
             }
-            let asked = percent_to_secondary(HOLD);
-            set_split(asked).await.map_err(|text| DemoError::Split(asked, text))?;
+            self.set_split(percent_to_secondary(HOLD))?;
             self.hold().await
         };
         tokio::select! {
@@ -221,19 +270,65 @@ impl Plot<'_> {
         }
     }
 
-    async fn phase(&mut self, asked: Split, second: &mut u64) -> Result<(), DemoError> {
+    fn set_split(&self, asked: Split) -> Result<(), DemoError> {
+        self.router.set_split(asked).map_err(|text| DemoError::Split(asked, text))
+    }
+
+    /// So many seconds of a split, with a line for each.
+    async fn seconds(&mut self, asked: Split, seconds: u32) -> Result<(), DemoError> {
         self.score.begin(asked);
-        writeln!(self.out, "\n{}", show::heading(self.look, asked))?;
         self.beat.reset();
-        for _ in 0..self.seconds_per_phase {
-            self.beat.tick().await;
-            *second += 1;
-            let tally = self.score.tally();
-            let Some(phase) = tally.phases.last() else { continue };
-            writeln!(self.out, "{}", show::live(self.look, *second, phase, &tally))?;
-            self.out.flush()?;
+        for _ in 0..seconds {
+            self.one_second().await?;
         }
         Ok(())
+    }
+
+    async fn one_second(&mut self) -> Result<(), DemoError> {
+        self.beat.tick().await;
+        self.second += 1;
+        let tally = self.score.tally();
+        let Some(phase) = tally.phases.last() else { return Ok(()) };
+        writeln!(self.out, "{}", show::live(self.look, self.second, phase, &tally))?;
+        Ok(self.out.flush()?)
+    }
+
+    /// A rollout of a version that breaks, and the gate that shuts itself.
+    async fn gate(&mut self) -> Result<(), DemoError> {
+        self.set_split(Split::PRIMARY_ONLY)?;
+        self.start().await?;
+        writeln!(self.out, "\n{}", show::rollout(self.look))?;
+        self.seconds(percent_to_secondary(ROLLOUT), CALM_SECONDS).await?;
+        writeln!(self.out, "{}", show::breaks(self.look))?;
+        self.broken.store(true, Ordering::Relaxed);
+        let mut after = 0;
+        while self.reverted.is_none() {
+            if after == GATE_SECONDS {
+                return Err(DemoError::Open);
+            }
+            self.one_second().await?;
+            after += 1;
+            self.reverted = self.router.reverted();
+        }
+        let why = self.reverted.clone().unwrap_or_default();
+        let failed = self.score.tally().broken;
+        writeln!(self.out, "{}", show::shut(self.look, after, &why, failed))?;
+        self.seconds(Split::PRIMARY_ONLY, CALM_SECONDS).await?;
+        self.broken.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Starts the rollout, once the router has heard from both servers.
+    async fn start(&mut self) -> Result<(), DemoError> {
+        let mut tried = 0;
+        loop {
+            match self.router.start_rollout() {
+                Err(why) if tried == CALM_SECONDS * 4 => return Err(DemoError::Rollout(why)),
+                Err(_) => self.beat.tick().await,
+                Ok(()) => return Ok(()),
+            };
+            tried += 1;
+        }
     }
 
     /// Stays at the last split; in a terminal, one line follows what is done by hand elsewhere.

@@ -4,24 +4,28 @@ use std::io::{IsTerminal as _, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::app::{App, StartError};
-use crate::config::{self, Config, Environment, Log, LogFormat};
+use crate::config::{self, Config, Environment, Log, LogFormat, RolloutConfig, Step};
+use crate::control::rollouts::Start;
 use crate::demo::score::Phase;
 use crate::demo::{self, DemoError, Stage, Summary};
 use crate::names::{Arm, PerArm, Split};
+use crate::plane::Plane;
 use crate::records::journal::Actor;
+use crate::rollout::{Plan, RolloutState};
 use crate::telemetry;
 
 use super::{Common, Exit, colour, complain, runtime, say_json, serve};
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Leave after the three phases instead of waiting for Ctrl-C
+    /// Leave after the rollout instead of waiting for Ctrl-C
     #[arg(long)]
     once: bool,
     /// Seconds for each split
@@ -42,7 +46,9 @@ pub(super) struct Demo {
 }
 
 pub(super) fn run(common: &Common, asked: &Demo, environment: Environment) -> Exit {
-    let log = Log { format: LogFormat::Text, level: "warn".to_owned(), access: false };
+    // What the broken version says of itself, and the revert, are part of the play.
+    let level = "warn,rmcp=off,tidegate::plane::decide=off".to_owned();
+    let log = Log { format: LogFormat::Text, level, access: false };
     let _output = telemetry::start(&log, colour(&environment));
     let played = runtime()
         .map_err(|error| error.to_string())
@@ -71,6 +77,7 @@ fn json(summary: &Summary) -> Value {
         "sessions_that_changed_version": summary.violations,
         "sessions_that_failed": summary.errors,
         "phases": summary.phases.iter().map(phase).collect::<Vec<_>>(),
+        "rollout_reverted": summary.reverted,
     })
 }
 
@@ -98,13 +105,6 @@ async fn play(common: &Common, asked: &Demo, environment: Environment) -> Result
         look: demo::show::Look::new(std::io::stdout().is_terminal(), &environment),
     };
     let plane = app.plane();
-    let set_split = async |split: Split| {
-        let revision = plane.control().state().revision;
-        plane
-            .set_split(&Actor::Demo, split, Some(revision))
-            .map(|_| ())
-            .map_err(|error| error.to_string())
-    };
     let signals = serve::Signals::new().map_err(|error| error.to_string())?;
     let (over, wait) = tokio::sync::oneshot::channel::<()>();
     let wait = async {
@@ -113,16 +113,44 @@ async fn play(common: &Common, asked: &Demo, environment: Environment) -> Result
     let router = tokio::task::spawn_local(app.run(wait, std::future::pending()));
     let mut out: Box<dyn Write> =
         if common.json { Box::new(std::io::sink()) } else { Box::new(std::io::stdout()) };
-    let played = demo::run(stage, &mut *out, set_split, signals.next()).await;
+    let played = demo::run(stage, &mut *out, &Operator(plane), signals.next()).await;
     // The clients are gone, so the router has nothing to wait for.
     drop(over);
     let _ = router.await;
     match played {
         // A reader that has gone away has seen enough.
         Err(DemoError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            Ok(Summary { violations: 0, errors: 0, phases: Vec::new() })
+            Ok(Summary { violations: 0, errors: 0, phases: Vec::new(), reverted: None })
         }
         played => played.map_err(|error| error.to_string()),
+    }
+}
+
+/// What the demo does with the router.
+struct Operator(Rc<Plane>);
+
+impl demo::Router for Operator {
+    fn set_split(&self, split: Split) -> Result<(), String> {
+        let revision = self.0.control().state().revision;
+        let set = self.0.set_split(&Actor::Demo, split, Some(revision), true);
+        set.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn start_rollout(&self) -> Result<(), String> {
+        let step = |weight| Step { weight, hold: Duration::from_secs(600) };
+        let plan = Plan {
+            steps: vec![step(demo::ROLLOUT), step(100)],
+            ..Plan::from_config(&RolloutConfig::default())
+        };
+        let reason = Some("the demo".to_owned());
+        let start = Start { to: Arm::Secondary, plan, reason, allow_breaking: false };
+        self.0.start_rollout(&Actor::Demo, start).map_err(|error| error.to_string())
+    }
+
+    fn reverted(&self) -> Option<String> {
+        let control = self.0.control();
+        let rollout = control.rollout()?;
+        (rollout.state == RolloutState::Reverted).then(|| rollout.why.clone().unwrap_or_default())
     }
 }
 

@@ -95,6 +95,12 @@ impl Client {
         text_at(&result, "/content/0/text", "the tool's text")
     }
 
+    /// Has the tool `echo` say something back.
+    pub async fn echo(&mut self) -> Result<(), CallError> {
+        let params = json!({ "name": "echo", "arguments": { "text": "hello" } });
+        self.request("tools/call", &params).await.map(drop)
+    }
+
     /// How many tools there are.
     pub async fn tools(&mut self) -> Result<usize, CallError> {
         let (_, result) = self.request("tools/list", &json!({})).await?;

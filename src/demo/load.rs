@@ -51,6 +51,46 @@ pub async fn run(router: SocketAddr, score: Arc<Score>) {
     while clients.join_next().await.is_some() {}
 }
 
+/// Twelve more, which use the tool that breaks.
+const WORKERS: u32 = 12;
+const WORK_CALLS: u32 = 3;
+
+/// Runs sessions that work with the tool `echo`, until it is dropped. That it fails is told apart
+/// from everything else that may go wrong.
+pub async fn work(router: SocketAddr, score: Arc<Score>) {
+    let mut clients = JoinSet::new();
+    for n in 0..WORKERS {
+        let (first, score) = (VISITOR.every * n / WORKERS, score.clone());
+        clients.spawn(async move {
+            sleep(first).await;
+            let mut starts = interval(VISITOR.every);
+            loop {
+                starts.tick().await;
+                if let Err(error) = try_work(router, &score).await {
+                    score.failed(error.to_string());
+                }
+            }
+        });
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+async fn try_work(router: SocketAddr, score: &Score) -> Result<(), CallError> {
+    let born = score.phase();
+    let (mut client, version) = Client::open(router).await?;
+    let Some(arm) = super::arm_of(&version) else { return Err(CallError::Stranger(version)) };
+    score.opened(born, arm);
+    for _ in 0..WORK_CALLS {
+        sleep(VISITOR.pause).await;
+        match client.echo().await {
+            Ok(()) => score.called(),
+            Err(CallError::Rpc(_)) => score.broke(),
+            Err(error) => return Err(error),
+        }
+    }
+    client.close().await
+}
+
 /// Waits until a session can be opened, so that the first phase counts no start-up errors.
 pub async fn first_answer(router: SocketAddr) -> Result<(), CallError> {
     const TRIES: u32 = 50;
@@ -135,7 +175,7 @@ mod tests {
             all.spawn(async move { visit(addr, &score, HASTY).await });
         }
         tokio::select! {
-            () = server::serve(listener, version, pending()) => {}
+            () = server::serve(listener, version, Arc::default(), pending()) => {}
             _ = all.join_all() => {}
         }
         score.tally()

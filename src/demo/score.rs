@@ -20,6 +20,8 @@ pub struct Tally {
     pub violations: u64,
     /// Sessions that were used again after the weights had moved.
     pub outlived: u64,
+    /// Calls of the tool that breaks, which it failed.
+    pub broken: u64,
     /// Sessions that ended in an error.
     pub errors: u64,
     /// What the last of them said.
@@ -77,6 +79,11 @@ impl Score {
     /// A session was used under other weights than it was opened under, for the first time.
     pub fn outlived(&self) {
         self.lock().outlived += 1;
+    }
+
+    /// The tool that breaks has failed a call.
+    pub fn broke(&self) {
+        self.lock().broken += 1;
     }
 
     /// A session ended in an error.

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,12 +44,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 type Mcp = StreamableHttpService<Demo, LocalSessionManager>;
 
-/// Serves MCP on `listener` until `stop`; its connections and sessions end with it.
-pub async fn serve(listener: TcpListener, version: &'static str, stop: impl Future<Output = ()>) {
+/// Serves MCP on `listener` until `stop`; its connections and sessions end with it. While `broken`
+/// is set, the tool `echo` fails.
+pub async fn serve(
+    listener: TcpListener,
+    version: &'static str,
+    broken: Arc<AtomicBool>,
+    stop: impl Future<Output = ()>,
+) {
     let config = StreamableHttpServerConfig::default();
     // A guard instead of a call at the end: dropping this future must end the sessions as well.
     let _sessions_end = config.cancellation_token.clone().drop_guard();
-    let mcp = Mcp::new(move || Ok(Demo { version }), Arc::default(), config);
+    let mcp =
+        Mcp::new(move || Ok(Demo { version, broken: broken.clone() }), Arc::default(), config);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -94,6 +102,7 @@ async fn answer(
 #[derive(Clone, Debug)]
 struct Demo {
     version: &'static str,
+    broken: Arc<AtomicBool>,
 }
 
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
@@ -117,8 +126,14 @@ struct Count {
 #[tool_router]
 impl Demo {
     #[tool(description = "Says the text back")]
-    async fn echo(&self, Parameters(Echo { text }): Parameters<Echo>) -> String {
-        text
+    async fn echo(
+        &self,
+        Parameters(Echo { text }): Parameters<Echo>,
+    ) -> Result<String, rmcp::ErrorData> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(rmcp::ErrorData::internal_error("echo is broken in this version", None));
+        }
+        Ok(text)
     }
 
     #[tool(description = "The version of the server that answers")]

@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::VERSIONS;
 use super::score::{Phase, Tally};
+use super::{ROLLOUT, VERSIONS};
 use crate::config::Environment;
 use crate::names::{Arm, PerArm, Split};
 
@@ -169,6 +169,28 @@ pub fn summary(look: Look, tally: &Tally) -> String {
     text
 }
 
+/// The heading of the rollout.
+pub fn rollout(look: Look) -> String {
+    let line = format!(
+        "A rollout: {ROLLOUT} % of new sessions to {}, every guard armed",
+        VERSIONS.secondary
+    );
+    look.paint(Ink::Bold, &line)
+}
+
+/// The moment when the new version breaks.
+pub fn breaks(look: Look) -> String {
+    let line = format!("{} breaks: its tool `echo` answers with errors", VERSIONS.secondary);
+    look.paint(Ink::Red, &line)
+}
+
+/// The moment when the gate has shut.
+pub fn shut(look: Look, after: u32, why: &str, failed: u64) -> String {
+    let line = format!("The gate has shut itself, {after} s later, after {failed} failed calls");
+    let line = look.paint(Ink::Green, &line);
+    format!("{line}\n  {why}\n  New sessions go to {} alone.", VERSIONS.primary)
+}
+
 /// How to go on by hand.
 pub fn try_it(look: Look, places: &Places) -> String {
     let Places { router, program, socket_option, .. } = places;
@@ -192,6 +214,8 @@ mcp -H "mcp-session-id: $SESSION" -d '{{"jsonrpc":"2.0","id":2,"method":"tools/c
 
 {program} status{socket_option}
 {program} set-traffic-split primary:50 secondary:50{socket_option}
+{program} rollout start{socket_option}
+{program} rollout history{socket_option}
 
   MCP Inspector, with transport "Streamable HTTP" and the URL http://{router}/mcp:
 

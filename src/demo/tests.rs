@@ -42,24 +42,56 @@ async fn pipe(router: TcpListener, servers: PerArm<SocketAddr>, split: Rc<Cell<S
     }
 }
 
+/// A router that takes every split, and whose gate shuts at the second look.
+struct Stand {
+    split: Rc<Cell<Split>>,
+    looks: Cell<u32>,
+    refuses: bool,
+}
+
+impl Stand {
+    fn new(split: &Rc<Cell<Split>>) -> Stand {
+        Stand { split: Rc::clone(split), looks: Cell::new(0), refuses: false }
+    }
+}
+
+impl Router for Stand {
+    fn set_split(&self, split: Split) -> Result<(), String> {
+        self.split.set(split);
+        if self.refuses { Err("a rollout is running".to_owned()) } else { Ok(()) }
+    }
+
+    fn start_rollout(&self) -> Result<(), String> {
+        self.split.set(percent_to_secondary(ROLLOUT));
+        Ok(())
+    }
+
+    fn reverted(&self) -> Option<String> {
+        self.looks.set(self.looks.get() + 1);
+        (self.looks.get() == 2).then(|| {
+            self.split.set(Split::PRIMARY_ONLY);
+            "it was worse".to_owned()
+        })
+    }
+}
+
 #[tokio::test]
 async fn the_whole_plot_shows_the_split_it_asked_for() {
     let router = bind(local(), "--port").unwrap();
     let stage = stage(&router, 1);
     let servers = places(&stage).unwrap().servers;
     let split = Rc::new(Cell::new(Split::PRIMARY_ONLY));
-    let set = async |to: Split| {
-        split.set(to);
-        Ok(())
-    };
+    let stand = Stand::new(&split);
     let mut out = Vec::new();
     let summary = tokio::select! {
-        summary = run(stage, &mut out, set, pending()) => summary.unwrap(),
+        summary = run(stage, &mut out, &stand, pending()) => summary.unwrap(),
         () = pipe(router, servers, split.clone()) => unreachable!("it pipes for ever"),
     };
     let text = String::from_utf8(out).unwrap();
     assert!(summary.is_good(), "{text}");
-    assert_eq!(summary.phases.len(), 3);
+    assert_eq!(summary.phases.len(), 5);
+    assert_eq!(summary.reverted.as_deref(), Some("it was worse"));
+    assert_eq!(summary.phases[4].sessions.secondary, 0, "{text}");
     let [first, _, last] = [0, 1, 2].map(|phase: usize| &summary.phases[phase].sessions);
     assert!(first.primary > first.secondary, "{text}");
     assert!(last.primary == 0 && last.secondary > 0, "{text}");
@@ -70,8 +102,8 @@ async fn the_whole_plot_shows_the_split_it_asked_for() {
 async fn stop_ends_it_with_what_was_seen() {
     let router = bind(local(), "--port").unwrap();
     let mut out = Vec::new();
-    let set = async |_: Split| Ok(());
-    let summary = run(stage(&router, 1), &mut out, set, async {}).await.unwrap();
+    let stand = Stand::new(&Rc::new(Cell::new(Split::PRIMARY_ONLY)));
+    let summary = run(stage(&router, 1), &mut out, &stand, async {}).await.unwrap();
     assert!(summary.phases.is_empty() && summary.is_good());
     assert!(String::from_utf8(out).unwrap().contains("What was asked"));
 }
@@ -81,11 +113,11 @@ async fn a_refused_split_ends_it() {
     let router = bind(local(), "--port").unwrap();
     let stage = stage(&router, 1);
     let servers = places(&stage).unwrap().servers;
-    let set = async |_: Split| Err("a rollout is running".to_owned());
     let mut out = Vec::new();
     let split = Rc::new(Cell::new(Split::PRIMARY_ONLY));
+    let stand = Stand { refuses: true, ..Stand::new(&split) };
     tokio::select! {
-        ended = run(stage, &mut out, set, pending()) => {
+        ended = run(stage, &mut out, &stand, pending()) => {
             let error = ended.unwrap_err().to_string();
             assert!(error.contains("primary:90 secondary:10: a rollout is running"), "{error}");
         }
