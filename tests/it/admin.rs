@@ -180,6 +180,16 @@ async fn garbage_on_the_socket_is_answered_and_survived() {
             String::from_utf8_lossy(&answer)
         );
     }
+    for path in
+        ["/v1/rollout-abort", "/v1/rollout\u{e9}abort", "/v1/history\u{e9}1", "/v1/rollout/"]
+    {
+        let mut stream = tokio::net::UnixStream::connect(router.socket()).await.unwrap();
+        let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect(path);
+        assert_eq!(answer, *b"HTTP/1.1 404", "{path}");
+    }
     assert_eq!(router.status().await.unwrap()["revision"], 1);
 }
 

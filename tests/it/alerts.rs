@@ -10,8 +10,11 @@ const TOKEN: &str = "a token of at least 32 characters";
 /// A router that listens for Alertmanager, with nobody behind it: alerts need no traffic.
 async fn router() -> Router {
     let nobody = Server::mcp("one").await.address;
-    let settings = format!("\n[alerts]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"");
-    Router::start(&[nobody], &[nobody], &settings).await
+    Router::start(&[nobody], &[nobody], &settings()).await
+}
+
+fn settings() -> String {
+    format!("\n[alerts]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"")
 }
 
 async fn notify_as(router: &Router, authorization: &str, body: &str) -> Reply {
@@ -101,9 +104,11 @@ async fn alerts_are_raised_listed_and_cleared_by_command() {
     let audit = std::fs::read_to_string(router.dir.path().join("state/audit.jsonl")).unwrap();
     let records: Vec<Value> = audit.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
     let events: Vec<_> = records.iter().map(|it| it["event"].as_str().unwrap()).collect();
-    assert_eq!(events, ["start", "alert-raise", "alert-raise", "alert-clear"]);
+    assert_eq!(events, ["start", "alert-raise", "shut", "alert-raise", "alert-clear"]);
     assert_eq!(records[1]["detail"]["raised"][0]["severity"], "critical");
-    assert_eq!(router.status().await.unwrap()["revision"], 1);
+    assert_eq!(records[2]["detail"]["guard"], "security_alert");
+    // The revert has set the split; the alerts themselves have no part in its revision.
+    assert_eq!(router.status().await.unwrap()["revision"], 2);
 }
 
 #[tokio::test]
@@ -155,12 +160,16 @@ async fn alertmanager_fires_and_resolves_and_a_person_ends_what_is_critical() {
     assert_eq!(cli(&router, &["alert", "clear", "1", "--reason", "rotated"]).0, 0);
     assert_eq!(notify(&router, &group("resolved")).await, none);
     assert_eq!(notify(&router, &group("firing")).await, with(json!({ "raised": 2 })));
-    // Other verbs leave it alone.
+    // What is critical keeps the candidate shut until a person clears it; the rest changes nothing.
+    let (code, said) = cli(&router, &["set-traffic-split", "secondary:50"]);
+    assert!(code == 1 && said.contains("a critical alert keeps the candidate shut"), "{said}");
+    assert_eq!(cli(&router, &["alert", "clear", "3", "--reason", "rotated"]).0, 0);
     router.split(50, 50).await;
     let router = router.restart().await;
     let listed = router.admin("GET", "/v1/alerts", json!({})).await.unwrap();
     assert_eq!(listed["alerts"].as_array().unwrap().len(), 4);
-    assert_eq!(cli(&router, &["alert", "list"]).0, 1);
+    let (code, said) = cli(&router, &["alert", "list"]);
+    assert!(code == 0 && said.contains("  4  warning  "), "{said}");
 }
 
 #[tokio::test]
@@ -209,34 +218,64 @@ async fn the_list_is_bounded_and_what_is_critical_gets_in() {
         json!({ "version": "4", "alerts": (0..count).map(alert).collect::<Vec<_>>() })
     };
     let taken = notify(&router, &many("warning", 1000)).await;
-    assert_eq!((&taken["raised"], &taken["refused"]), (&json!(100), &json!(900)));
+    assert_eq!((&taken["raised"], &taken["refused"]), (&json!(32), &json!(968)));
     let wanted = json!({ "severity": "high", "source": "me", "reason": "no room" });
     let refused = router.admin("POST", "/v1/alerts", wanted).await.unwrap_err();
-    assert!(refused.to_string().contains("100 alerts are open"), "{refused}");
+    assert!(refused.to_string().contains("32 alerts are open"), "{refused}");
     assert_eq!(notify(&router, &many("critical", 2)).await["raised"], 2);
     let listed = router.admin("GET", "/v1/alerts", json!({})).await.unwrap();
-    assert_eq!(listed["alerts"].as_array().unwrap().len(), 100);
-    assert_eq!(listed["left_out"], 903);
+    assert_eq!(listed["alerts"].as_array().unwrap().len(), 32);
+    assert_eq!(listed["left_out"], 971);
+}
+
+#[tokio::test]
+async fn an_edited_split_opens_nothing_while_a_critical_alert_is_open() {
+    let router = router().await;
+    let words = ["alert", "raise", "--severity", "critical", "--source", "me", "--reason", "x"];
+    assert_eq!(cli(&router, &words).0, 0);
+    let file = router.dir.path().join("tidegate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, text + "\n[split]\nprimary = 50\nsecondary = 50\n").unwrap();
+    let refused = router.admin("POST", "/v1/reload", json!({})).await.unwrap_err().to_string();
+    assert!(refused.contains("a critical alert keeps the candidate shut (me: x)"), "{refused}");
+    let router = router.restart().await;
+    let status = router.status().await.unwrap();
+    assert_eq!(status["split"]["secondary"], 0, "{status}");
+    let clear = ["alert", "clear", "1", "--reason", "false alarm"];
+    assert_eq!(cli(&router, &clear).0, 0);
+    let split = ["set-traffic-split", "primary:50", "secondary:50"];
+    assert_eq!(cli(&router, &split).0, 0);
 }
 
 #[tokio::test]
 async fn a_disk_that_refuses_hides_no_alert() {
-    let router = router().await;
-    // Where the state would be written stands a directory.
-    let in_the_way = router.dir.path().join("state/state.json.new");
-    std::fs::create_dir(&in_the_way).unwrap();
-    let headers = format!("Bearer {TOKEN}");
-    let reply = notify_as(&router, &headers, &group("firing").to_string()).await;
-    assert_eq!(reply.status, 500, "Alertmanager sends it again: {}", reply.text());
+    let Some((router, state)) = Router::on_a_small_disk("256k", &settings()).await else { return };
+    let fill = || std::fs::write(state.join("filler"), vec![1; 1024 * 1024]).unwrap_err();
+    std::fs::remove_file(state.join("audit.reserve")).unwrap();
+    assert_eq!(fill().kind(), std::io::ErrorKind::StorageFull);
+    let bearer = format!("Bearer {TOKEN}");
+    let firing = group("firing").to_string();
+    let mut taken = 0;
+    // The last block of the journal has room for a few lines.
+    let refused = loop {
+        let reply = notify_as(&router, &bearer, &firing).await;
+        if reply.status != 200 {
+            break reply;
+        }
+        taken += 1;
+        assert!(taken < 10, "the disk is not full");
+    };
+    assert_eq!(refused.status, 500, "Alertmanager sends it again: {}", refused.text());
     let words = ["alert", "raise", "--severity", "critical", "--source", "me", "--reason", "x"];
     let (code, said) = cli(&router, &words);
     assert!(code == 0 && said.contains("warning: it holds, but"), "{said}");
     assert_eq!(router.status().await.unwrap()["alerts"].as_array().unwrap().len(), 3);
-    assert!(router.log().contains("the change holds, but is not recorded"));
-    std::fs::remove_dir(in_the_way).unwrap();
+    assert!(router.log().contains("a change is not in the journal yet"));
+    std::fs::remove_file(state.join("filler")).unwrap();
     assert_eq!(notify(&router, &group("firing")).await["again"], 2);
-    let router = router.restart().await;
-    assert_eq!(router.status().await.unwrap()["alerts"].as_array().unwrap().len(), 3);
+    let journal = std::fs::read_to_string(state.join("audit.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(journal.lines().last().unwrap()).unwrap();
+    assert_eq!(last["state"]["alerts"]["kept"].as_array().unwrap().len(), 3, "{last}");
 }
 
 #[tokio::test]

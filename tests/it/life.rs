@@ -159,4 +159,5 @@ async fn the_demo_shows_what_it_promises() {
     assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("sessions that changed version   0 of"), "{text}");
     assert!(text.contains("weights 0:100"), "{text}");
+    assert!(text.contains("The gate has shut itself"), "{text}");
 }

@@ -26,7 +26,12 @@ fn call(tool: &str, expect: &str) -> String {
 async fn rust() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(demo::server::serve(listener, "3.0.0", std::future::pending()));
+    tokio::spawn(demo::server::serve(
+        listener,
+        "3.0.0",
+        std::sync::Arc::default(),
+        std::future::pending(),
+    ));
     address
 }
 
@@ -234,7 +239,9 @@ async fn two(server: &str) -> [Lone; 2] {
 #[ignore = "needs tests/run: real SDKs"]
 async fn a_killed_version_gets_nothing_until_it_is_back() {
     let [primary, mut secondary] = two("py1").await;
-    let router = Router::start(&[primary.address], &[secondary.address], QUICK).await;
+    // With its guard the split would go back for good.
+    let settings = format!("{QUICK}\n[guards]\nhealth_failures = 'off'\n");
+    let router = Router::start(&[primary.address], &[secondary.address], &settings).await;
     router.split(50, 50).await;
     both_up(&router).await;
     secondary.process.kill();

@@ -183,9 +183,19 @@ if faults.ON:
         await anyio.sleep(faults.SOON)
         faults.crash()
 
+    if faults.sick() != "missing":
+
+        @tool()
+        async def work() -> str:
+            return await faults.work()
+
     @mcp.completion()
     async def complete(ref, argument, context):
-        raise MCPError(int(argument.value), "raising as told")
+        if argument.value != "work":
+            raise MCPError(int(argument.value), "raising as told")
+        if faults.sick() == "rpc":
+            raise MCPError(-32603, "sick")
+        return types.Completion(values=["work"])
 
 
 @mcp.resource(THING)

@@ -14,7 +14,7 @@ import {
     ProtocolError
 } from '@modelcontextprotocol/server';
 import { z } from 'zod';
-import { crash, FAULTS, hang, JSON_ANSWERS } from './faults.mjs';
+import { crash, FAULTS, hang, JSON_ANSWERS, sick, work } from './faults.mjs';
 import {
     count, counters, EventStore, notifyProgress, RETRY_MS, serve, sessions, STATELESS, stats, text, THING, VERSION
 } from './shared.mjs';
@@ -109,8 +109,12 @@ function buildServer({ era }) {
         });
         tool('hang', {}, (_args, { mcpReq }) => hang(say(mcpReq)));
         tool('crash', {}, (_args, { mcpReq }) => crash(say(mcpReq)));
+        if (sick() !== 'missing') tool('work', {}, async () => text(await work()));
         mcp.server.setRequestHandler('completion/complete', ({ params }) => {
-            throw new ProtocolError(Number(params.argument.value), 'raising as told');
+            const { value } = params.argument;
+            if (value !== 'work') throw new ProtocolError(Number(value), 'raising as told');
+            if (sick() === 'rpc') throw new ProtocolError(-32603, 'sick');
+            return { completion: { values: ['work'] } };
         });
     }
     mcp.registerResource('thing', THING, {}, () => ({ contents: [{ uri: THING, text: 'a thing' }] }));
