@@ -8,7 +8,10 @@ use std::io::Write as _;
 use std::process::Command;
 
 use serde_json::Value;
-use tidegate::names::{Arm, Outcome};
+use tidegate::alerts::Severity;
+use tidegate::judge::GuardState;
+use tidegate::names::{Arm, Guard, Outcome};
+use tidegate::rollout::RolloutState;
 
 use crate::support::{INITIALIZE, MODERN, Router, Server, WHOAMI, eventually, get, post};
 use promql::{Expression, read};
@@ -129,6 +132,17 @@ fn closed(metric: &str, label: &str) -> Option<Vec<&'static str>> {
     let words = match (metric, label) {
         (_, "arm") => return Some([Arm::ALL.map(Arm::as_str).as_slice(), &["none"]].concat()),
         (_, "outcome") => return Some(Outcome::ALL.map(Outcome::as_str).to_vec()),
+        (_, "guard") => return Some(Guard::ALL.map(Guard::as_str).to_vec()),
+        (_, "severity") => return Some(Severity::ALL.map(Severity::as_str).to_vec()),
+        ("tidegate_guard_state", "state") => {
+            return Some(GuardState::ALL.map(GuardState::as_str).to_vec());
+        }
+        ("tidegate_rollout_state", "state") => {
+            let states = RolloutState::ALL.map(RolloutState::as_str);
+            return Some([states.as_slice(), &["none"]].concat());
+        }
+        ("tidegate_upstream_connections", "state") => "idle busy",
+        ("tidegate_evidence", "test") => "relative absolute latency total denied promotion",
         (_, "blame") => "arm relative skew nobody",
         (_, "status") => "1xx 2xx 3xx 4xx 5xx none",
         (_, "era") => "legacy modern",
@@ -140,8 +154,6 @@ fn closed(metric: &str, label: &str) -> Option<Vec<&'static str>> {
         }
         ("tidegate_client_connections_total", "result") => "accepted shed",
         ("tidegate_upstream_connects_total", "result") => "opened failed",
-        (_, "state") => "idle busy",
-        (_, "severity") => "info warning high critical",
         _ => return None,
     };
     Some(words.split_whitespace().collect())
