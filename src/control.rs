@@ -77,7 +77,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Refused(#[from] rollout::Refused),
     /// There is none to steer.
-    #[error("no rollout has been started yet; what can be done now: start")]
+    #[error("there is no rollout to steer; what can be done now: start")]
     NoRollout,
     /// It would go to where everything is.
     #[error("the {arm} is the stable arm already: a rollout goes to the {other}", arm = .0, other = .0.other())]

@@ -73,7 +73,8 @@ impl Control {
         self.state.running()
     }
 
-    /// Starts a rollout. Whoever calls has seen to the gates; `context` is what the record says of the world around it.
+    /// Starts a rollout. Whoever calls has seen to the gates; `context` is what the record says of
+    /// the world around it.
     pub fn start_rollout(
         &mut self,
         actor: &Actor,

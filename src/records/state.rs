@@ -155,6 +155,10 @@ impl State {
     pub fn follow(mut self, addresses: &PerArm<Vec<String>>) -> State {
         let was = std::mem::replace(&mut self.addresses, addresses.clone());
         let other = self.stable.other();
+        if was != *addresses && !was.primary.is_empty() && self.running().is_none() {
+            // What a promotion could be taken back to may be another server by now.
+            self.rollout = None;
+        }
         let at_home = was.get(self.stable);
         let moved = addresses.get(self.stable) != at_home && addresses.get(other) == at_home;
         if !moved || at_home.is_empty() || self.running().is_some() {
@@ -281,6 +285,15 @@ mod tests {
             assert_eq!((state.stable, state.split), (stable, split(weight)), "{now:?}");
             assert_eq!(state.clone().follow(&now), state);
         }
+        // A promotion can be taken back only as long as both servers are what they were.
+        let defaults = crate::config::RolloutConfig::default();
+        let plan = crate::rollout::Plan::from_config(&defaults);
+        let mut rollout = Rollout::start("r1".into(), Arm::Secondary, plan, None);
+        rollout.state = RolloutState::Promoted;
+        promoted.rollout = Some(rollout);
+        assert!(promoted.clone().follow(&at("old", "new")).rollout.is_some());
+        assert!(promoted.clone().follow(&at("next", "new")).rollout.is_none());
+        assert!(promoted.follow(&at("new", "old")).rollout.is_none());
     }
 
     #[test]
