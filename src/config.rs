@@ -35,6 +35,8 @@ mod secret;
 
 mod decide;
 
+mod operate;
+
 pub(crate) mod millis;
 
 pub mod units;
@@ -46,7 +48,8 @@ mod problem;
 mod reload;
 
 pub use environment::{Environment, default_socket};
-pub use load::{admin_socket, check_all, load, plan, state_dir};
+pub use load::{admin_socket, check_all, load, plan, profile_and_arm, state_dir};
+pub use operate::{Lifecycle, Notice, RefusedCall, Validation, Webhook, WebhookFormat};
 pub use problem::{Problem, Problems};
 
 /// Everything that the router needs to know before it starts.
@@ -89,6 +92,10 @@ pub struct Config {
     pub rollout: RolloutConfig,
     /// Where Alertmanager sends its alerts; `None`: nowhere.
     pub alerts: Option<AlertsConfig>,
+    /// What a version has to be fit for.
+    pub validation: Validation,
+    /// Who is told what happens.
+    pub notify: Vec<Webhook>,
     /// The admin socket.
     pub admin: Admin,
     /// Where Prometheus scrapes; `None` switches the listener off.
@@ -97,6 +104,17 @@ pub struct Config {
     pub log: Log,
     /// Where keys, the split in force and the audit log are kept.
     pub state_dir: PathBuf,
+}
+
+/// Who makes the candidate the stable arm at the end of the last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmation {
+    /// The rollout itself, if no criterion of the checklist fails.
+    #[default]
+    Auto,
+    /// A person.
+    Manual,
 }
 
 /// One version of the MCP server.
@@ -108,6 +126,8 @@ pub struct ArmConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How new sessions are spread over its endpoints.
     pub balance: Balance,
+    /// What starts and stops its servers.
+    pub lifecycle: Lifecycle,
 }
 
 /// How new sessions are spread over the endpoints of an arm.
@@ -329,6 +349,8 @@ pub struct RolloutConfig {
     pub on_inconclusive: OnInconclusive,
     /// What becomes of the sessions on an arm that is reverted.
     pub on_revert: OnRevert,
+    /// Who makes the candidate the stable arm at the end.
+    pub confirm: Confirmation,
 }
 
 /// One step of a rollout.

@@ -18,7 +18,7 @@ use super::{
     Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Limits, Log, LogFormat,
     RolloutConfig, Timeouts,
 };
-use super::{affinity, decide, health, secret, units};
+use super::{affinity, decide, health, operate, secret, units};
 use crate::names::{Arm, BadName, EndpointUrl, PerArm, Split};
 
 /// More addresses than this belong behind a balancer of their own.
@@ -52,6 +52,8 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
         guards: decide::guards(root.section("guards")),
         rollout: decide::rollout(root.section("rollout"), &RolloutConfig::default()),
         alerts: decide::alerts(root.section("alerts")),
+        validation: operate::validation(root.section("validation")),
+        notify: operate::notify(root.section("notify")),
         admin: admin(root.section("admin")),
         metrics: metrics(root.section("metrics"), &listen, listen_field.as_ref()),
         log: log(root.section("log")),
@@ -159,6 +161,7 @@ fn arm(mut section: Section<'_>, arm: Arm) -> ArmConfig {
     ArmConfig {
         endpoints: endpoints(&mut section, arm),
         headers: secret::headers(section.section("headers")),
+        lifecycle: operate::lifecycle(section.section("lifecycle")),
         balance: section.choice(
             "balance",
             &[

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::check::distinct;
 use super::file::{Field, Section};
 use super::{
-    AlertsConfig, ErrorRate, Gate, Guards, OnInconclusive, OnRevert, Performance, RolloutConfig,
-    Sequential, Step, secret, units,
+    AlertsConfig, Confirmation, ErrorRate, Gate, Guards, OnInconclusive, OnRevert, Performance,
+    RolloutConfig, Sequential, Step, secret, units,
 };
 use crate::names::BadName;
 
@@ -74,7 +74,7 @@ fn on(section: &mut Section<'_>, key: &'static str) -> bool {
 }
 
 /// A percentage that is neither nothing nor all.
-fn share(section: &mut Section<'_>, key: &'static str, default: f64) -> f64 {
+pub(super) fn share(section: &mut Section<'_>, key: &'static str, default: f64) -> f64 {
     section.parse(key, default, |text| {
         let percent = units::percent(text)?;
         if (1..=99).contains(&percent) {
@@ -95,6 +95,7 @@ impl Default for RolloutConfig {
             max_hold: Duration::from_secs(4 * 3600),
             on_inconclusive: OnInconclusive::default(),
             on_revert: OnRevert::default(),
+            confirm: Confirmation::default(),
         }
     }
 }
@@ -103,6 +104,7 @@ impl Default for RolloutConfig {
 pub(super) fn rollout(mut section: Section<'_>, defaults: &RolloutConfig) -> RolloutConfig {
     let gates = [("evidence", Gate::Evidence), ("time", Gate::Time)];
     let ends = [("abort", OnInconclusive::Abort), ("proceed", OnInconclusive::Proceed)];
+    let confirms = [("auto", Confirmation::Auto), ("manual", Confirmation::Manual)];
     let sessions = [("keep", OnRevert::Keep), ("end", OnRevert::End)];
     let steps = section.take("steps");
     RolloutConfig {
@@ -111,6 +113,7 @@ pub(super) fn rollout(mut section: Section<'_>, defaults: &RolloutConfig) -> Rol
         max_hold: section.parse("max_hold", defaults.max_hold, hold),
         on_inconclusive: section.choice_or("on_inconclusive", &ends, defaults.on_inconclusive),
         on_revert: section.choice_or("on_revert", &sessions, defaults.on_revert),
+        confirm: section.choice_or("confirm", &confirms, defaults.confirm),
     }
 }
 

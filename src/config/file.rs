@@ -351,6 +351,11 @@ impl<'r> Field<'r> {
         matches!(&self.node.value, Value::List(items) if items.is_empty())
     }
 
+    /// Whether this is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.value, Value::List(_))
+    }
+
     /// Whether this is a table.
     pub(super) fn is_table(&self) -> bool {
         matches!(self.node.value, Value::Table(_))

@@ -63,14 +63,22 @@ fn calls(field: Option<Field<'_>>) -> Vec<ProbeCall> {
 
 fn call(field: &Field<'_>) -> Option<ProbeCall> {
     let mut section = field.section()?;
+    let (tool, arguments) = tool_call(&mut section, field);
+    let expect = expect(section.section("expect"));
+    Some(ProbeCall { tool: tool?, arguments, expect })
+}
+
+/// A tool and its arguments.
+pub(super) fn tool_call(
+    section: &mut Section<'_>,
+    field: &Field<'_>,
+) -> (Option<String>, serde_json::Map<String, Json>) {
     let tool = section.take("tool");
     if tool.is_none() {
         field.problem("names no `tool`");
     }
     let arguments = section.take("arguments").and_then(|field| arguments(&field));
-    let expect = expect(section.section("expect"));
-    let tool = tool?.parse_text(name)?;
-    Some(ProbeCall { tool, arguments: arguments.unwrap_or_default(), expect })
+    (tool.and_then(|tool| tool.parse_text(name)), arguments.unwrap_or_default())
 }
 
 fn arguments(field: &Field<'_>) -> Option<serde_json::Map<String, Json>> {

@@ -13,6 +13,7 @@ use super::problem::{Problem, Problems};
 use super::profile::overlay;
 use super::tree::{self, Source, Table, Value};
 use super::{Config, RolloutConfig, check, decide, secret};
+use crate::names::Arm;
 
 /// A longer file is the wrong file.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -43,6 +44,18 @@ pub fn state_dir(
     env: &Environment,
 ) -> Result<PathBuf, Problems> {
     without_secrets(file, profile, env).map(|config| config.state_dir)
+}
+
+/// The profile and the arm that a name such as `production-secondary` means, unless there is a
+/// profile of that very name.
+pub fn profile_and_arm(file: Option<&Path>, given: &str) -> Option<(String, Arm)> {
+    let (profile, arm) = given.rsplit_once('-')?;
+    let arm = arm.parse().ok()?;
+    let is_one = |document: Document| document.profiles.contains_key(given);
+    if profile.is_empty() || Document::open(file).is_ok_and(is_one) {
+        return None;
+    }
+    Some((profile.to_owned(), arm))
 }
 
 fn without_secrets(
@@ -175,8 +188,12 @@ impl Document {
     fn no_profile(&self, name: &str) -> String {
         let names: Vec<_> = self.profiles.keys().map(|name| format!("`{name}`")).collect();
         match (&self.file, names.as_slice()) {
-            (None, _) => format!("there is no profile `{name}` without a configuration file"),
-            (_, []) => format!("there is no profile `{name}`, nor any other"),
+            (None, _) => format!(
+                "there is no profile `{name}` without a configuration file: name one with --config or TIDEGATE_CONFIG"
+            ),
+            (_, []) => format!(
+                "there is no profile `{name}`, nor any other: add a section [profiles.{name}], or leave --profile out"
+            ),
             (_, names) => format!("there is no profile `{name}`; there is {}", names.join(", ")),
         }
     }

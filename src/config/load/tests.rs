@@ -92,7 +92,7 @@ fn every_shipped_file_loads_with_every_profile() {
             seen += 1;
         }
     }
-    assert!(seen >= 4, "only {seen}");
+    assert!(seen >= 6, "only {seen}");
 }
 
 #[test]
@@ -386,3 +386,25 @@ const PIECES: &[&str] = &[
     "'/'",
     "1979-05-27",
 ];
+
+#[test]
+fn a_profile_can_be_named_with_an_arm() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.toml");
+    fs::write(&file, "[profiles.production]\n[profiles.blue-secondary]").unwrap();
+    for (given, meant) in [
+        ("production-secondary", Some(("production", Arm::Secondary))),
+        ("production-primary", Some(("production", Arm::Primary))),
+        ("production", None),
+        ("blue-secondary", None),
+        ("blue-secondary-primary", Some(("blue-secondary", Arm::Primary))),
+        ("-secondary", None),
+        ("secondary", None),
+    ] {
+        let found = profile_and_arm(Some(&file), given);
+        let found = found.as_ref().map(|(profile, arm)| (profile.as_str(), *arm));
+        assert_eq!(found, meant, "{given}");
+    }
+    let without = profile_and_arm(None, "production-secondary");
+    assert_eq!(without, Some(("production".to_owned(), Arm::Secondary)));
+}
