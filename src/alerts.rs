@@ -284,6 +284,26 @@ impl Alerts {
         Some(Resolved::Cleared(alert.id))
     }
 
+    /// Takes over what is open in others and not here, as new alerts: nothing that was shut for a
+    /// reason opens because somebody puts an old state back.
+    pub fn adopt(&mut self, others: &Alerts) {
+        for other in others.open() {
+            let is_same = |it: &Alert| {
+                it.is_open()
+                    && match (&it.fingerprint, &other.fingerprint) {
+                        (Some(one), Some(two)) => one == two,
+                        (None, None) => it.source == other.source && it.reason == other.reason,
+                        _ => false,
+                    }
+            };
+            if self.kept.iter().any(is_same) || !self.make_room(other.severity) {
+                continue;
+            }
+            self.last_id += 1;
+            self.kept.push(Alert { id: self.last_id, ..other.clone() });
+        }
+    }
+
     /// The latch: the first critical alert that is open.
     pub fn critical(&self) -> Option<&Alert> {
         self.open().find(|alert| alert.severity == Severity::Critical)

@@ -337,7 +337,7 @@ impl Judge {
 }
 
 /// An e-value, as people read it.
-fn short(e: f64) -> String {
+pub(crate) fn short(e: f64) -> String {
     if e < 1e4 { format!("{e:.2}") } else { format!("{e:.1e}") }
 }
 

@@ -9,3 +9,13 @@ pub mod state;
 pub mod keys;
 
 pub mod baseline;
+
+pub mod baselines;
+
+pub mod figures;
+
+pub mod exported;
+
+pub mod backups;
+
+pub mod history;

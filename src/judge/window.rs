@@ -1,8 +1,9 @@
-//! The counts of the last two minutes, in slots of five seconds, as `status` shows them.
+//! The counts of some time past, in slots: of the last two minutes, in slots of five seconds, as
+//! `status` shows them, unless somebody asks for longer ones.
 //!
 //! Each slot has a cell for each kind of work that was done in it. Kinds come from closed sets (2
 //! arms; 36 methods, one of which has at most 102 tool labels), so a slot has at most 276 cells of
-//! at most 2.1 KiB and all 24 slots together take at most 14 MiB, whatever clients send; a server
+//! at most 2.1 KiB and 24 slots together take at most 14 MiB, whatever clients send; a server
 //! with ten tools that is used steadily takes less than 1 MiB. Does not know: what is good or bad.
 
 use std::collections::{HashMap, VecDeque};
@@ -81,7 +82,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, tally: &Tally) {
+    /// Adds what a worker has counted.
+    pub fn add(&mut self, tally: &Tally) {
         for (labels, count) in &tally.exchanges {
             let Some(arm) = labels.arm else { continue };
             let work = Work { arm, method: labels.method, tool: labels.tool };
@@ -101,7 +103,8 @@ impl Counts {
         }
     }
 
-    fn merge(&mut self, other: &Counts) {
+    /// Adds what was counted in another span.
+    pub fn merge(&mut self, other: &Counts) {
         for (work, cell) in &other.cells {
             self.cells.entry(*work).or_default().merge(cell);
         }
@@ -120,22 +123,31 @@ impl Counts {
     }
 }
 
-/// The counts of the last two minutes.
+/// The counts of some time past.
 #[derive(Debug)]
 pub struct Window {
     start: Instant,
+    /// Length of a slot, in whole seconds.
+    slot: Duration,
+    /// How many are kept.
+    kept: usize,
     /// Oldest first, each with its number since the start.
     slots: VecDeque<(u64, Counts)>,
 }
 
 impl Window {
-    /// An empty window that begins now.
+    /// An empty window of two minutes that begins now.
     pub fn new(now: Instant) -> Window {
-        Window { start: now, slots: VecDeque::new() }
+        Window::of(now, SLOT, SLOTS)
+    }
+
+    /// The same with so many slots of this length, a second or more.
+    pub fn of(now: Instant, slot: Duration, kept: usize) -> Window {
+        Window { start: now, slot, kept, slots: VecDeque::new() }
     }
 
     fn number(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_secs() / SLOT.as_secs()
+        now.saturating_duration_since(self.start).as_secs() / self.slot.as_secs()
     }
 
     /// Adds what was counted up to now.
@@ -144,7 +156,7 @@ impl Window {
         if self.slots.back().is_none_or(|(last, _)| *last < number) {
             self.slots.push_back((number, Counts::default()));
         }
-        while self.slots.front().is_some_and(|(first, _)| first + SLOTS as u64 <= number) {
+        while self.slots.front().is_some_and(|(first, _)| first + self.kept as u64 <= number) {
             self.slots.pop_front();
         }
         if let Some((_, counts)) = self.slots.back_mut() {
@@ -152,10 +164,10 @@ impl Window {
         }
     }
 
-    /// What was counted in the last `span`, at most two minutes: whole slots, the running one
+    /// What was counted in the last `span`, as far as it is kept: whole slots, the running one
     /// included.
     pub fn last(&self, now: Instant, span: Duration) -> Counts {
-        let slots = span.as_secs().div_ceil(SLOT.as_secs()).max(1);
+        let slots = span.as_secs().div_ceil(self.slot.as_secs()).max(1);
         let first = (self.number(now) + 1).saturating_sub(slots);
         let mut sum = Counts::default();
         self.slots
@@ -163,6 +175,15 @@ impl Window {
             .filter(|(number, _)| *number >= first)
             .for_each(|(_, counts)| sum.merge(counts));
         sum
+    }
+
+    /// Forgets what an arm did, as when another version has its place.
+    pub fn forget(&mut self, arm: Arm) {
+        for (_, counts) in &mut self.slots {
+            counts.cells.retain(|work, _| work.arm != arm);
+            *counts.failed_attempts.get_mut(arm) = 0;
+            *counts.sessions.get_mut(arm) = 0;
+        }
     }
 
     /// How much of a span there has been at all.

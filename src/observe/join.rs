@@ -16,10 +16,12 @@ use tokio::time::Instant;
 
 use crate::mcp::answer::Content;
 use crate::mcp::outcome::{Close, End, Heard, Verdict};
-use crate::names::PerArm;
+use crate::names::{Arm, PerArm};
 
 use super::exchange::Exchange;
 use super::live::LiveSessions;
+
+pub use super::live::LEFT_AFTER;
 use super::session::{CallKey, SessionKey};
 use super::tally::Tally;
 
@@ -170,6 +172,16 @@ impl Join {
     /// Sessions in use on each arm.
     pub fn sessions(&self) -> PerArm<usize> {
         self.live.count()
+    }
+
+    /// Forgets the sessions of an arm whose servers have begun anew.
+    pub fn forget(&mut self, arm: Arm) {
+        self.live.forget(arm);
+    }
+
+    /// Sessions of an arm that were not idle for so long.
+    pub fn busy(&self, arm: Arm, now: Instant, idle: Duration) -> usize {
+        self.live.busy(arm, now, idle)
     }
 
     fn take(&mut self, at: Instant, what: What, settled: &mut Tally) {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The ratio of a bucket's upper end to its lower one: (1 + 0.02) / (1 - 0.02).
 const GAMMA: f64 = 1.02 / 0.98;
 /// The upper end of the first bucket, in seconds; what is faster counts as this.
@@ -14,7 +16,7 @@ const SHORTEST: f64 = 100e-6;
 const BUCKETS: usize = 437;
 
 /// What a comparison of means needs of some latencies: the sums of their logarithms.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     /// How many.
     pub count: f64,
@@ -55,14 +57,38 @@ impl Moments {
 }
 
 /// The latencies of some exchanges.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Sketch {
     /// The bucket that `counts` begins with.
     first: usize,
     counts: Vec<u32>,
+    #[serde(skip)]
     count: u64,
     seconds: f64,
     moments: Moments,
+}
+
+/// A sketch as it was stored: whoever edits it makes no more than a sketch of it.
+#[derive(Deserialize)]
+struct Stored {
+    first: usize,
+    counts: Vec<u32>,
+    seconds: f64,
+    moments: Moments,
+}
+
+impl TryFrom<Stored> for Sketch {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Sketch, Self::Error> {
+        let Stored { first, counts, seconds, moments } = stored;
+        if first.saturating_add(counts.len()) > BUCKETS {
+            return Err("latencies beyond the last bucket");
+        }
+        let count = counts.iter().map(|count| u64::from(*count)).sum();
+        Ok(Sketch { first, counts, count, seconds, moments })
+    }
 }
 
 impl Sketch {

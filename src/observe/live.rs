@@ -17,7 +17,7 @@ use super::session::SessionKey;
 /// Sessions that are followed.
 const SESSIONS_MAX: usize = 100_000;
 /// A session that has been idle for longer counts as left; Python's servers think so too.
-const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+pub const LEFT_AFTER: Duration = Duration::from_secs(30 * 60);
 /// No server that we know ends a session sooner than that for being idle (rmcp: 300 s), so one that
 /// was used since is known to be there.
 const SURE_MAX: Duration = Duration::from_secs(4 * 60);
@@ -65,6 +65,12 @@ impl LiveSessions {
         }
     }
 
+    /// Forgets the sessions of an arm.
+    pub(super) fn forget(&mut self, arm: Arm) {
+        self.sessions.retain(|_, live| live.arm != arm);
+        *self.count.get_mut(arm) = 0;
+    }
+
     /// Whether a session certainly lived at this time.
     pub(super) fn is_sure(&self, session: SessionKey, at: Instant) -> bool {
         self.sessions.get(&session).is_some_and(|live| {
@@ -77,6 +83,15 @@ impl LiveSessions {
         self.count
     }
 
+    /// How many of an arm's are in use: with a stream, or not idle for so long. Looks at all of
+    /// them.
+    pub(super) fn busy(&self, arm: Arm, now: Instant, idle: Duration) -> usize {
+        let is_busy = |live: &&Live| {
+            live.arm == arm && (live.streams > 0 || now.saturating_duration_since(live.last) < idle)
+        };
+        self.sessions.values().filter(is_busy).count()
+    }
+
     /// Forgets what has been idle for long.
     pub(super) fn expire(&mut self, now: Instant) {
         if self.swept.is_some_and(|last| now.saturating_duration_since(last) < SWEEP_EVERY) {
@@ -85,7 +100,7 @@ impl LiveSessions {
         self.swept = Some(now);
         let count = &mut self.count;
         self.sessions.retain(|_, live| {
-            let stays = live.streams > 0 || now.saturating_duration_since(live.last) < IDLE_MAX;
+            let stays = live.streams > 0 || now.saturating_duration_since(live.last) < LEFT_AFTER;
             if !stays {
                 *count.get_mut(live.arm) -= 1;
             }
@@ -109,9 +124,15 @@ mod tests {
         live.used(one, Arm::Primary, start + MINUTE);
         live.used(other, Arm::Secondary, start);
         assert_eq!(live.count(), PerArm { primary: 1, secondary: 1 });
+        assert_eq!(live.busy(Arm::Primary, start + MINUTE * 2, MINUTE * 2), 1);
+        assert_eq!(live.busy(Arm::Secondary, start + MINUTE * 2, MINUTE * 2), 0);
         assert!(live.is_sure(one, start + MINUTE * 4) && !live.is_sure(one, start + MINUTE * 6));
         live.expire(start + MINUTE * 30 + Duration::from_secs(30));
         assert_eq!(live.count(), PerArm { primary: 1, secondary: 0 });
+        live.used(other, Arm::Secondary, start);
+        live.forget(Arm::Secondary);
+        assert_eq!(live.count(), PerArm { primary: 1, secondary: 0 });
+        live.ended(other);
         live.ended(one);
         live.ended(one);
         assert_eq!(live.count(), PerArm { primary: 0, secondary: 0 });

@@ -11,6 +11,8 @@ mod lock;
 
 mod read;
 
+mod recent;
+
 mod record;
 
 mod reserve;
@@ -32,11 +34,13 @@ use super::state::{self, State};
 
 use files::CURRENT;
 use lock::Lock;
+use recent::Recent;
 use record::{Entry, digest};
 use reserve::{Reserve, is_full};
 use restore::Tail;
 
 pub use read::{Order, read};
+pub use recent::Happening;
 pub use record::{Actor, Record};
 pub use restore::Restored;
 pub use verify::{Verified, verify};
@@ -51,8 +55,10 @@ const KEPT: usize = 16;
 /// Lines that wait for the disk.
 const PENDING_MAX: usize = 1000;
 
-/// Of those, how many are written at once: fewer than fit into the reserve.
+/// Of those, how many are written at once, and how many bytes their details have: fewer than fit
+/// into the reserve, but for one that is longer.
 const BATCH: usize = 32;
+const BATCH_BYTES: usize = 16 * 1024;
 
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +72,7 @@ pub enum JournalError {
         pid: Option<u32>,
     },
     /// The file system refused the lock.
-    #[error("cannot lock {path}: {source}")]
+    #[error("cannot lock {path}: {source}; see that the file system of state_dir has locks")]
     Lock {
         /// The file.
         path: PathBuf,
@@ -74,7 +80,9 @@ pub enum JournalError {
         source: io::Error,
     },
     /// The file system refused the journal itself.
-    #[error("cannot open the journal in {dir}: {source}")]
+    #[error(
+        "cannot open the journal in {dir}: {source}; let this user write there, or name another state_dir"
+    )]
     Io {
         /// The directory.
         dir: PathBuf,
@@ -112,6 +120,7 @@ pub struct Journal {
     gap: Option<Entry>,
     failures: u64,
     dropped: u64,
+    recent: Recent,
     _lock: Lock,
 }
 
@@ -158,6 +167,7 @@ impl Journal {
             gap: None,
             failures: 0,
             dropped: 0,
+            recent: Recent::default(),
             _lock: lock,
         };
         Ok((journal, restored))
@@ -183,6 +193,17 @@ impl Journal {
         self.dropped
     }
 
+    /// The number of the last happening since the start; 0 before the first one.
+    pub fn last_happening(&self) -> u64 {
+        self.recent.last()
+    }
+
+    /// What has happened after the happening of this number, as far as it is kept: the last 256
+    /// lines, those that wait for the disk among them.
+    pub fn happenings(&self, after: u64) -> impl Iterator<Item = &Happening> {
+        self.recent.after(after)
+    }
+
     /// Writes one line, after those that wait: for what is not done unless it is recorded.
     ///
     /// # Errors
@@ -196,14 +217,20 @@ impl Journal {
         sync: Sync,
     ) -> io::Result<()> {
         self.write_pending()?;
-        self.append(&[Entry::now(event, actor, detail, state)], sync)?;
+        let entry = Entry::now(event, actor, detail, state);
+        self.append(std::slice::from_ref(&entry), sync)?;
         self.reserve.make();
+        // What may be lost is progress and no news.
+        if sync == Sync::Now {
+            self.recent.add(&entry);
+        }
         Ok(())
     }
 
     /// Writes and syncs one line, or keeps it until the disk takes it: for what is done anyway.
     pub fn write_or_keep(&mut self, event: &str, actor: &Actor, detail: Value, state: &State) {
         let entry = Entry::now(event, actor, detail, state);
+        self.recent.add(&entry);
         let written = self
             .write_pending()
             .and_then(|()| self.append(std::slice::from_ref(&entry), Sync::Now));
@@ -225,7 +252,7 @@ impl Journal {
             return Ok(());
         }
         while !self.pending.is_empty() {
-            let count = self.pending.len().min(BATCH);
+            let count = self.batch();
             let batch: Vec<_> =
                 self.gap.iter().chain(self.pending.iter().take(count)).cloned().collect();
             self.append(&batch, Sync::Now)?;
@@ -234,6 +261,17 @@ impl Journal {
         }
         self.reserve.make();
         Ok(())
+    }
+
+    /// How many of the lines that wait are written at once: a disk that has little room takes a
+    /// revert, though a long record waits behind it.
+    fn batch(&self) -> usize {
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.detail.to_string().len();
+            bytes <= BATCH_BYTES
+        };
+        self.pending.iter().take(BATCH).take_while(fits).count().max(1)
     }
 
     /// Lets a line wait, and a next start know of that. Of too many the oldest are given up, and one

@@ -23,7 +23,9 @@ const SECRET_CHARS: usize = 43;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file system refused.
-    #[error("cannot keep the secret {path}: {source}")]
+    #[error(
+        "cannot keep the secret {path}: {source}; let this user write there, or name another state_dir"
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -44,7 +46,7 @@ pub enum KeyError {
     )]
     Damaged(PathBuf),
     /// The operating system has no randomness.
-    #[error("cannot make a secret: {0}")]
+    #[error("cannot make a secret: {0}; configure one, such as affinity.key")]
     Random(#[from] getrandom::Error),
 }
 

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
+use crate::config::OnRevert;
 use crate::names::{Arm, EndpointUrl, PerArm, Split};
 use crate::rollout::{Rollout, RolloutState};
 use crate::route::{Closed, Course};
@@ -53,12 +54,34 @@ pub struct State {
     /// Where its candidate was when it began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidate: Vec<String>,
+    /// An arm that somebody drains, so that its servers can be stopped: it gets no new work until
+    /// somebody takes that back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<Arm>,
+    /// What was last deployed to the arms through the router. Left out where there is nothing, so
+    /// that an earlier version can go on where nobody deploys.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub deployed: PerArm<Option<Deployed>>,
     /// Where the arms were when this was recorded.
     #[serde(default)]
     pub addresses: PerArm<Vec<String>>,
     /// Security alerts; they have no part in the revision.
     #[serde(default)]
     pub alerts: Alerts,
+}
+
+/// A version that was put on an arm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployed {
+    /// Which, if anybody said so.
+    pub version: Option<String>,
+    /// The last one before that worked, as far as it is known.
+    pub previous: Option<String>,
+    /// It was found to work; `false` while it is being put there, and when that has failed.
+    pub works: bool,
+    /// When, as RFC 3339.
+    pub at: String,
 }
 
 impl State {
@@ -75,6 +98,8 @@ impl State {
             closed: None,
             rollout: None,
             candidate: Vec::new(),
+            drained: None,
+            deployed: PerArm::default(),
             addresses: PerArm::default(),
             alerts: Alerts::default(),
         }
@@ -116,7 +141,9 @@ impl State {
 
     /// Where new work is to go.
     pub fn course(&self) -> Course {
-        Course { split: self.split, stable: self.stable, closed: self.closed }
+        let drained = self.drained.map(|arm| Closed { arm, sessions: OnRevert::Keep });
+        let closed = self.closed.or(drained);
+        Course { split: self.split, stable: self.stable, closed }
     }
 
     /// Whether this version knows what it says.
@@ -154,6 +181,7 @@ impl State {
     #[must_use]
     pub fn follow(mut self, addresses: &PerArm<Vec<String>>) -> State {
         let was = std::mem::replace(&mut self.addresses, addresses.clone());
+        self.deployed = PerArm::from_fn(|arm| self.deployed_at(arm, &was));
         let other = self.stable.other();
         if was != *addresses && !was.primary.is_empty() && self.running().is_none() {
             // What a promotion could be taken back to may be another server by now.
@@ -168,7 +196,18 @@ impl State {
         let mut next = self.next(self.split.mirrored(), configured, Actor::Configuration);
         next.stable = other;
         next.closed = self.closed.map(|it| Closed { arm: it.arm.other(), ..it });
+        next.drained = self.drained.map(Arm::other);
         next
+    }
+
+    /// What is known to be deployed to the servers that an arm has now; of new ones nothing is.
+    fn deployed_at(&self, arm: Arm, was: &PerArm<Vec<String>>) -> Option<Deployed> {
+        let at = self.addresses.get(arm);
+        let had = |it: &Arm| was.get(*it).iter().any(|address| at.contains(address));
+        let from = [arm, arm.other()].into_iter().find(had);
+        // At first nobody knows where they were.
+        let from = from.or(was.get(arm).is_empty().then_some(arm))?;
+        self.deployed.get(from).clone()
     }
 
     /// What a restart makes of it, with the candidate at these addresses: a rollout goes on only if
@@ -207,6 +246,10 @@ impl State {
     pub fn is_at(&self, candidate: &[EndpointUrl]) -> bool {
         candidate.iter().map(ToString::to_string).eq(self.candidate.iter().cloned())
     }
+}
+
+fn is_nothing(deployed: &PerArm<Option<Deployed>>) -> bool {
+    deployed.primary.is_none() && deployed.secondary.is_none()
 }
 
 /// What is stable where nothing says so: before there were rollouts it was the primary.
@@ -260,7 +303,6 @@ pub(super) fn remove_beside(state_dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::OnRevert;
 
     fn split(secondary: u8) -> Split {
         Split::new(100 - secondary, secondary).unwrap()
@@ -284,6 +326,21 @@ mod tests {
             let state = promoted.clone().follow(&now).under(split(0));
             assert_eq!((state.stable, state.split), (stable, split(weight)), "{now:?}");
             assert_eq!(state.clone().follow(&now), state);
+        }
+        // What is deployed to a server goes where it goes, and not to one that comes in its place.
+        let on = |version: &str| {
+            let (version, at) = (Some(version.to_owned()), "2026".to_owned());
+            Some(Deployed { version, previous: None, works: true, at })
+        };
+        promoted.deployed = PerArm { primary: on("1"), secondary: on("2") };
+        for (now, primary, secondary) in [
+            (at("old", "new"), on("1"), on("2")),
+            (at("old", "newer"), on("1"), None),
+            (at("new", "old"), on("2"), on("1")),
+            (at("new", "next"), on("2"), None),
+        ] {
+            let found = promoted.clone().follow(&now).deployed;
+            assert_eq!(found, PerArm { primary, secondary }, "{now:?}");
         }
         // A promotion can be taken back only as long as both servers are what they were.
         let defaults = crate::config::RolloutConfig::default();
@@ -312,6 +369,18 @@ mod tests {
         assert!(matches!(beside(b"{\"version\":1"), Err(StateError::Damaged(_))));
         remove_beside(dir.path());
         assert_eq!(read_beside(dir.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn an_earlier_version_can_read_what_uses_nothing_new() {
+        let mut state = State::first(split(0));
+        let plan = crate::rollout::Plan::from_config(&crate::config::RolloutConfig::default());
+        state.rollout = Some(Rollout::start("r2".into(), Arm::Secondary, plan, None));
+        let text = serde_json::to_string(&state).unwrap();
+        for new in ["deployed", "drained", "confirm"] {
+            assert!(!text.contains(new), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
     }
 
     #[test]

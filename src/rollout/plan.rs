@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Gate, OnInconclusive, OnRevert, Problems, RolloutConfig, Step, millis};
+use crate::config::{
+    self, Confirmation, Gate, OnInconclusive, OnRevert, Problems, RolloutConfig, Step, millis,
+};
 
 /// What a rollout does unless something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,15 @@ pub struct Plan {
     pub on_inconclusive: OnInconclusive,
     /// What becomes of the sessions on the candidate when it is reverted.
     pub on_revert: OnRevert,
+    /// Who makes the candidate the stable arm at the end.
+    #[serde(default, skip_serializing_if = "is_auto")]
+    pub confirm: Confirmation,
+}
+
+/// What every plan was before there was a choice; an earlier version can read a plan without it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_auto(confirm: &Confirmation) -> bool {
+    *confirm == Confirmation::Auto
 }
 
 impl Plan {
@@ -36,6 +47,7 @@ impl Plan {
             max_hold: config.max_hold,
             on_inconclusive: config.on_inconclusive,
             on_revert: config.on_revert,
+            confirm: config.confirm,
         }
     }
 
@@ -80,7 +92,8 @@ mod tests {
         let step = |weight, seconds| Step { weight, hold: Duration::from_secs(seconds) };
         let plan = parse(
             "steps = [{ weight = 5, hold = '90s' }, { weight = '100%', hold = '1h' }]\n\
-             gate = 'evidence'\nmax_hold = '2h'\non_inconclusive = 'abort'\non_revert = 'keep'",
+             gate = 'evidence'\nmax_hold = '2h'\non_inconclusive = 'abort'\non_revert = 'keep'\n\
+             confirm = 'manual'",
         );
         let wanted = Plan {
             steps: vec![step(5, 90), step(100, 3600)],
@@ -88,6 +101,7 @@ mod tests {
             max_hold: Duration::from_secs(7200),
             on_inconclusive: OnInconclusive::Abort,
             on_revert: OnRevert::Keep,
+            confirm: Confirmation::Manual,
         };
         assert_eq!(plan, wanted);
         assert!(plan.is_sound());

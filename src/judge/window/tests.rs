@@ -51,3 +51,19 @@ fn the_past_is_forgotten_after_two_minutes() {
     }
     assert_eq!(window.slots.len(), SLOTS);
 }
+
+#[test]
+fn an_hour_in_slots_of_five_minutes_and_one_arm_forgotten() {
+    let start = Instant::now();
+    let mut window = Window::of(start, MINUTE * 5, 12);
+    for minute in 0..180 {
+        let now = start + MINUTE * minute;
+        window.add(now, &tally(Arm::Primary, OTHERS, Outcome::Ok, 1));
+        window.add(now, &tally(Arm::Secondary, OTHERS, Outcome::Ok, 2));
+    }
+    let now = start + MINUTE * 179;
+    let calls = |window: &Window, arm| window.last(now, MINUTE * 60).of(arm, |_| true).exchanges();
+    assert_eq!((calls(&window, Arm::Primary), calls(&window, Arm::Secondary)), (60, 120));
+    window.forget(Arm::Secondary);
+    assert_eq!((calls(&window, Arm::Primary), calls(&window, Arm::Secondary)), (60, 0));
+}

@@ -340,6 +340,23 @@ fn of_too_many_that_wait_the_oldest_go_and_that_is_recorded() {
 }
 
 /// The file that was put aside last.
+#[test]
+fn long_lines_are_not_written_with_many_others() {
+    let dir = TempDir::new().unwrap();
+    let (mut journal, _) = open(&dir);
+    while_full(&mut journal, |journal| {
+        let mut keep = |bytes: usize| {
+            let detail = json!({ "x": "x".repeat(bytes) });
+            journal.write_or_keep("validation", &Actor::Router, detail, &state(1));
+        };
+        [30_000, 10, 9000, 9000].into_iter().chain([1; 100]).for_each(&mut keep);
+        for count in [1, 2, 32, 32, 32, 5] {
+            assert_eq!(journal.batch(), count);
+            journal.pending.drain(..count);
+        }
+    });
+}
+
 fn newest_aside(dir: &TempDir) -> Option<String> {
     let names = std::fs::read_dir(dir.path()).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::OnRevert;
+use crate::config::{Confirmation, OnRevert};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,6 +19,7 @@ fn plan(steps: &[(u8, u64)]) -> Plan {
         max_hold: seconds(120),
         on_inconclusive: OnInconclusive::Abort,
         on_revert: OnRevert::Keep,
+        confirm: Confirmation::Auto,
     }
 }
 
