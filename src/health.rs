@@ -28,6 +28,8 @@ pub mod board;
 
 pub mod hold;
 
+pub mod trial;
+
 pub use board::Board;
 pub use handshake::Probe;
 pub use state::State;

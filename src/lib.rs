@@ -14,6 +14,7 @@
 //! | [`names`] | arms, splits, endpoints: the words, true by construction |
 //! | [`drain`] | ending things in order, with a deadline |
 //! | [`config`] | the checked configuration, and every problem of an unchecked one |
+//! | [`lifecycle`] | the operator's own commands that start and stop servers |
 //! | [`listen`] | sockets, connections, HTTP/1.1 and HTTP/2 |
 //! | [`mcp`] | which message is this; pure |
 //! | [`route`] | which arm and endpoint; pure |
@@ -21,11 +22,14 @@
 //! | [`observe`] | what happened, counted per worker |
 //! | [`proxy`] | **read first**: one request from head to last byte |
 //! | [`health`] | whether an endpoint works, by the handshake that clients make |
+//! | [`validate`] | whether a version is fit for traffic: every check, one by one |
 //! | [`judge`] | what the counts mean over time; pure |
 //! | [`alerts`] | security alerts, and which of them still hold; pure |
 //! | [`rollout`] | how a candidate's share rises, and what ends that; pure |
 //! | [`simulate`] | rollouts on made-up traffic, to see what rules and plans are worth; pure |
 //! | [`records`] | what outlives the process: the journal with the state in it, keys |
+//! | [`report`] | what the records say of a rollout or a month, for people; pure |
+//! | [`notify`] | tells other programs what has happened |
 //! | [`control`] | the one writer of the routing table |
 //! | [`metrics`] | every metric's name and meaning |
 //! | [`plane`] | the control plane, one thread |
@@ -41,6 +45,8 @@ pub mod drain;
 
 pub mod config;
 
+pub mod lifecycle;
+
 pub mod listen;
 
 pub mod mcp;
@@ -55,6 +61,8 @@ pub mod proxy;
 
 pub mod health;
 
+pub mod validate;
+
 pub mod judge;
 
 pub mod alerts;
@@ -64,6 +72,10 @@ pub mod rollout;
 pub mod simulate;
 
 pub mod records;
+
+pub mod report;
+
+pub mod notify;
 
 pub mod control;
 

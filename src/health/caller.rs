@@ -160,7 +160,8 @@ impl Caller {
         Fault::WrongHost { status: status.as_u16(), host }
     }
 
-    async fn exchange(&self, ask: &Ask, host: &HeaderValue) -> Result<Answer, Fault> {
+    /// Sends a request and takes whatever answer comes.
+    pub(super) async fn exchange(&self, ask: &Ask, host: &HeaderValue) -> Result<Answer, Fault> {
         let mut headers = ask.headers.clone();
         headers.insert(HOST, host.clone());
         let agent = concat!("tidegate-health/", env!("CARGO_PKG_VERSION"));

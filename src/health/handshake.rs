@@ -8,7 +8,7 @@ pub(super) mod session;
 
 mod found;
 
-mod pages;
+pub(super) mod pages;
 
 mod modern;
 

@@ -52,6 +52,14 @@ impl Subject {
         Subject { endpoint: Arc::clone(endpoint), settings: Arc::new(settings) }
     }
 
+    /// The same endpoint, asked in another way.
+    #[must_use]
+    pub fn with(&self, change: impl FnOnce(&mut Settings)) -> Subject {
+        let mut settings = Settings::clone(&self.settings);
+        change(&mut settings);
+        Subject { endpoint: Arc::clone(&self.endpoint), settings: Arc::new(settings) }
+    }
+
     /// Every endpoint of a configuration, where there is no router that has them.
     pub fn all(config: &Config) -> PerArm<Vec<Subject>> {
         PerArm::from_fn(|arm: Arm| {

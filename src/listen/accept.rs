@@ -37,11 +37,15 @@ pub struct BindError {
 
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "the port is taken by another program".to_owned(),
+        io::ErrorKind::AddrInUse => {
+            "the port is taken by another program: end that, or listen on another".to_owned()
+        }
         io::ErrorKind::PermissionDenied => {
             "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
         }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: see `ip address`".to_owned()
+        }
         _ => error.to_string(),
     }
 }

@@ -138,7 +138,7 @@ impl Legacy {
         ask
     }
 
-    fn headers(&self) -> HeaderMap {
+    pub(super) fn headers(&self) -> HeaderMap {
         let id = self.open.id.clone().map(|id| (SESSION_ID, id));
         let version = self.open.version.clone().map(|version| (PROTOCOL_VERSION, version));
         id.into_iter().chain(version).collect()

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::super::caller::{Ask, Caller, Reply, reply};
@@ -104,6 +104,14 @@ fn newest<'a>(versions: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 impl Modern {
+    /// Those of a list of tools.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let version = HeaderValue::from_str(&self.about.version).ok();
+        let version = version.map(|version| (PROTOCOL_VERSION, version));
+        let method = (METHOD, HeaderValue::from_static("tools/list"));
+        version.into_iter().chain([method]).collect()
+    }
+
     pub(super) async fn request(
         &mut self,
         method: &str,

@@ -18,7 +18,7 @@ const PAGES_MAX: usize = 100;
 const CURSOR_MAX: usize = 64 * 1024;
 
 /// Asks for every page of a list and shows each item; the answer is the number of pages.
-pub(super) async fn list(
+pub(in crate::health) async fn list(
     session: &mut Session,
     list: List,
     catalogue: &mut Catalogue,

@@ -2,7 +2,7 @@
 //!
 //! Does not know: what is asked for and why.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::config::Protocol;
@@ -152,6 +152,15 @@ impl Session {
         };
         let headers = modern::call_headers(tool, arguments, schema);
         result(session.request("tools/call", params, headers).await)
+    }
+
+    /// Where its requests go, if not to the endpoint's path, and the headers that they all have.
+    pub(in crate::health) fn address(&self) -> (Option<&str>, HeaderMap) {
+        match self {
+            Session::Modern(session) => (None, session.headers()),
+            Session::Legacy(session) => (None, session.headers()),
+            Session::Sse(session) => (Some(session.target()), HeaderMap::new()),
+        }
     }
 
     /// The cheapest sign of life that the era has.

@@ -85,6 +85,11 @@ impl Stream {
 }
 
 impl Sse {
+    /// The path and query that its messages are posted to.
+    pub(super) fn target(&self) -> &str {
+        &self.stream.target
+    }
+
     /// Says that the session is understood.
     pub(super) async fn initialized(&self) -> Result<(), Fault> {
         self.stream.post(&initialized_message()).await
