@@ -30,6 +30,9 @@ use worker::{Sockets, Task};
 /// How often the workers' counts are brought in and judged.
 const COLLECT_EVERY: Duration = Duration::from_secs(1);
 
+/// How often webhooks are told what has happened.
+const TELL_EVERY: Duration = Duration::from_millis(250);
+
 /// Why the router does not start, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -46,7 +49,7 @@ pub enum StartError {
     #[error("the control plane has broken down: see the log")]
     Unguarded,
     /// Threads, runtimes or signals.
-    #[error("the operating system refused: {0}")]
+    #[error("the operating system refused: {0}; see `ulimit -a` and the limits of its service")]
     System(#[from] std::io::Error),
 }
 
@@ -137,6 +140,7 @@ impl App {
         let mut collecting = tokio::task::spawn_local(collect(Rc::clone(&plane)));
         let mut following = tokio::task::spawn_local(follow_health(Rc::clone(&plane)));
         tokio::task::spawn_local(reload_on_hangup(Rc::clone(&plane))?);
+        let telling = tokio::task::spawn_local(tell(Rc::clone(&plane)));
         plane.set_ready(true);
         announce(&plane);
         // Neither of the two ends by itself: without them the guards would be blind, and a start
@@ -165,6 +169,9 @@ impl App {
         }
         stopped.send_replace(true);
         join(threads).await;
+        telling.abort();
+        plane.tell_last().await;
+        plane.end_history().await;
         // Dropping the task removes the socket file.
         admin.abort();
         let _ = admin.await;
@@ -195,9 +202,20 @@ fn announce(plane: &Plane) {
 async fn collect(plane: Rc<Plane>) {
     let mut every = tokio::time::interval(COLLECT_EVERY);
     loop {
-        every.tick().await;
+        tokio::select! {
+            _ = every.tick() => {}
+            () = plane.uncounted() => {}
+        }
         plane.collect().await;
         plane.decide();
+    }
+}
+
+async fn tell(plane: Rc<Plane>) {
+    let mut every = tokio::time::interval(TELL_EVERY);
+    loop {
+        every.tick().await;
+        plane.tell();
     }
 }
 
@@ -218,7 +236,7 @@ fn reload_on_hangup(plane: Rc<Plane>) -> std::io::Result<impl Future<Output = ()
     Ok(async move {
         while hangup.recv().await.is_some() {
             let actor = Actor::Signal { name: "SIGHUP".to_owned() };
-            if plane.reload(&actor).is_ok() {
+            if plane.reload(&actor, true).is_ok() {
                 tracing::info!(generation = plane.table().generation, "configuration reloaded");
             }
         }

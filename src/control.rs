@@ -4,7 +4,13 @@
 //! Lives in the control plane's one thread, so changes have an order. Does not know: how a request
 //! is routed, how an operator asks.
 
+mod drains;
+
+pub mod deploys;
+
 pub mod rollouts;
+
+pub mod states;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -38,12 +44,16 @@ pub struct Control {
     environment: Environment,
     journal: Journal,
     journal_damaged: Option<String>,
+    /// Another process has served before with this state.
+    is_continued: bool,
     state: State,
     last_reload: Reload,
     /// When the state in force was put in force.
     acted: Instant,
     /// When the hold clock was last written down.
     clock_kept: Instant,
+    /// When something began to be done to an arm's servers that has not ended.
+    under_way: PerArm<Option<Instant>>,
 }
 
 /// How the last reload ended.
@@ -82,9 +92,32 @@ pub enum ChangeError {
     /// It would go to where everything is.
     #[error("the {arm} is the stable arm already: a rollout goes to the {other}", arm = .0, other = .0.other())]
     IsStable(Arm),
+    /// An exported state is of other servers.
+    #[error(
+        "the state of {0} is of a router with other endpoints: put back the configuration of that time first, or set what you want by hand"
+    )]
+    OtherServers(String),
+    /// Nobody said that more of the candidate is meant.
+    #[error(
+        "it would give the {candidate} more than it has ({} with the {} as stable arm, now {} with the {}): if that is meant, say --allow-raise",
+        .0.1.split, .0.1.stable, .0.0.split, .0.0.stable, candidate = .0.0.stable.other()
+    )]
+    RestoreRaises(Box<(State, State)>),
+    /// The arm is drained.
+    #[error("the {0} is drained: let it get work again first, with `tidegate undrain {0}`")]
+    Drained(Arm),
+    /// Reverts need somewhere to go.
+    #[error(
+        "the {0} is the stable arm, to which reverts go, so it cannot be drained: make the {other} the stable arm first, with a rollout to it",
+        other = .0.other()
+    )]
+    DrainsStable(Arm),
     /// The candidate is not fit for it.
     #[error("not now: {}", .0.join("; "))]
     Gates(Vec<String>),
+    /// Somebody would notice if the servers of this arm were touched.
+    #[error("the servers of the {0} are not touched: {why} (or --force)", why = .1.join("; "))]
+    ArmInUse(Arm, Vec<String>),
     /// A critical alert keeps the candidate shut.
     #[error(
         "a critical alert keeps the candidate shut ({0}): clear it first, with `tidegate alert clear`"
@@ -103,8 +136,16 @@ pub enum ChangeError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// The disk did not take the record, and a change that nobody can account for is not made.
-    #[error("not changed, since it could not be recorded: {0}")]
+    #[error("not changed, since it could not be recorded: {0}; make room in state_dir, and repeat")]
     Record(#[from] std::io::Error),
+    /// There is nowhere to keep anything.
+    #[error("cannot make the state directory {dir}: {source}; name another state_dir")]
+    StateDir {
+        /// Where it should be.
+        dir: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is no journal to record anything in.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -117,6 +158,7 @@ impl Control {
         create_private(&dir)?;
         let (mut journal, restored) = Journal::open(&dir)?;
         let known = restored.state.clone();
+        let is_continued = known.is_some();
         let state = state_at_start(&restored, &config);
         let split = state.split;
         let keys = Arc::new(keys::keyring(&config.affinity, &dir, Missing::Make)?);
@@ -157,10 +199,12 @@ impl Control {
             environment,
             journal,
             journal_damaged,
+            is_continued,
             state,
             last_reload,
             acted,
             clock_kept,
+            under_way: PerArm::default(),
         })
     }
 
@@ -192,6 +236,12 @@ impl Control {
     /// The journal, to look at.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Whether another process has served before with this state: clients may hold what this one
+    /// has never seen.
+    pub fn is_continued(&self) -> bool {
+        self.is_continued
     }
 
     /// What was wrong with the journal at the start, for people.
@@ -227,6 +277,9 @@ impl Control {
         let now = running.map_or(before.split, |_| Split::all(before.stable));
         let candidate = before.stable.other();
         let raises = split.weight(candidate) > now.weight(candidate);
+        if split.weight(candidate) > 0 {
+            self.is_open(candidate)?;
+        }
         if let Some(alert) = before.alerts.critical().filter(|_| raises) {
             return Err(ChangeError::AlertOpen(format!("{}: {}", alert.source, alert.reason)));
         }
@@ -304,10 +357,14 @@ impl Control {
         self.journal.write_or_keep(event, actor, detail, &self.state);
     }
 
-    /// Reads the configuration again: all of it is taken over, or nothing. Returns what the
-    /// operator should know about the change.
-    pub fn reload(&mut self, actor: &Actor) -> Result<Option<String>, ChangeError> {
-        let result = self.try_reload(actor);
+    /// Reads the configuration again: all of it is taken over, or nothing; nothing, too, if it gives
+    /// the candidate more and may not. Returns what the operator should know about the change.
+    pub fn reload(
+        &mut self,
+        actor: &Actor,
+        may_raise: bool,
+    ) -> Result<Option<String>, ChangeError> {
+        let result = self.try_reload(actor, may_raise);
         let refused = result.as_ref().err().map(ToString::to_string);
         if let Some(why) = &refused {
             tracing::error!(%why, "reload refused");
@@ -319,7 +376,11 @@ impl Control {
         result
     }
 
-    fn try_reload(&mut self, actor: &Actor) -> Result<Option<String>, ChangeError> {
+    fn try_reload(
+        &mut self,
+        actor: &Actor,
+        may_raise: bool,
+    ) -> Result<Option<String>, ChangeError> {
         let table = self.live.load();
         let old = &table.config;
         let new = config::load(old.file.as_deref(), old.profile.as_deref(), &self.environment)?;
@@ -335,6 +396,13 @@ impl Control {
         }
         let followed = self.state.clone().follow(&new.addresses());
         let state = followed.clone().under(new.split);
+        let candidate = state.stable.other();
+        if let Some(drained) = state.drained.filter(|_| state.split.weight(candidate) > 0) {
+            return Err(ChangeError::Drained(drained));
+        }
+        if !may_raise && state.raises(&followed) {
+            return Err(ChangeError::RestoreRaises(Box::new((followed, state))));
+        }
         let latch = new.guards.security_alert.then(|| self.alert()).flatten();
         if let (true, Some(alert)) = (state.raises(&followed), latch) {
             return Err(ChangeError::AlertOpen(alert));
@@ -393,11 +461,13 @@ fn state_at_start(restored: &Restored, config: &Config) -> State {
     } else {
         state.clone().restored(configured, candidate).follow(&addresses)
     };
-    if !config.guards.security_alert || state.alerts.critical().is_none() {
+    let is_latched = config.guards.security_alert && state.alerts.critical().is_some();
+    if !is_latched && state.drained.is_none() {
         return started;
     }
     if started.raises(&state) {
-        tracing::error!(asked = %started.split, "a critical alert is open: everything stays on the stable arm");
+        let why = if is_latched { "a critical alert is open" } else { "the candidate is drained" };
+        tracing::error!(asked = %started.split, "{why}: everything stays on the stable arm");
     }
     started.without_raise(&state)
 }
@@ -408,9 +478,8 @@ fn renamed_to(stable: Arm) -> String {
 }
 
 /// The state directory, for its owner only.
-fn create_private(dir: &Path) -> std::io::Result<()> {
+fn create_private(dir: &Path) -> Result<(), ChangeError> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
-        std::io::Error::new(error.kind(), format!("cannot make {}: {error}", dir.display()))
-    })
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| ChangeError::StateDir { dir: dir.to_owned(), source })
 }

@@ -13,6 +13,8 @@ mod health;
 
 mod decisions;
 
+mod notices;
+
 use std::collections::HashMap;
 
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -22,6 +24,7 @@ use crate::health::Board;
 use crate::health::diff::Diff;
 use crate::judge::Judgement;
 use crate::names::{Arm, Guard, PerArm};
+use crate::notify::WebhookStanding;
 use crate::observe::tally::{Gauges, Labels, Tally};
 use crate::rollout::Rollout;
 use crate::route::{RoutingTable, Tools};
@@ -31,6 +34,7 @@ use connections::Connections;
 use decisions::Decisions;
 use health::Health;
 use histogram::Durations;
+use notices::Notifications;
 use traffic::Traffic;
 
 /// All metrics.
@@ -42,6 +46,7 @@ pub struct Metrics {
     table: Table,
     health: Health,
     decisions: Decisions,
+    notifications: Notifications,
     alerts: IntGaugeVec,
     /// The latest sample of each worker, to add up what is there.
     gauges: HashMap<usize, (Gauges, PoolCounts)>,
@@ -144,6 +149,7 @@ impl Metrics {
             table: Table::new(&registry),
             health: Health::new(&registry),
             decisions: Decisions::new(&registry),
+            notifications: Notifications::new(&registry),
             alerts: gauge(&registry, "tidegate_alerts_open", &["severity"], ALERTS),
             registry,
             gauges: HashMap::new(),
@@ -219,6 +225,11 @@ impl Metrics {
         }
     }
 
+    /// How the webhooks fare.
+    pub fn set_notices(&self, webhooks: &[WebhookStanding]) {
+        self.notifications.set(webhooks);
+    }
+
     /// Counts a revert.
     pub fn count_revert(&self, guard: Guard) {
         self.decisions.count_revert(guard);
@@ -241,6 +252,11 @@ impl Metrics {
     /// Sessions opened on an arm since the start.
     pub fn sessions_opened(&self, arm: Arm) -> u64 {
         self.traffic.sessions_opened(arm)
+    }
+
+    /// Client connections open now.
+    pub fn clients(&self) -> usize {
+        self.gauges.values().map(|(now, _)| now.connections).sum()
     }
 
     /// Event streams open now.

@@ -7,9 +7,31 @@ pub mod alerts;
 
 mod baseline;
 
+pub mod baselines;
+
+pub mod compare;
+
+pub mod confirm;
+
 mod decide;
 
+pub mod drains;
+
+mod deploys;
+
+pub mod figures;
+
+mod progress;
+
+mod notices;
+
+mod history;
+
 mod standing;
+
+mod states;
+
+mod validations;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
@@ -17,6 +39,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::control::{ChangeError, Control};
@@ -27,15 +50,21 @@ use crate::judge::window::Window;
 use crate::judge::{Judge, Judgement};
 use crate::metrics::Metrics;
 use crate::names::{Arm, PerArm, Split};
+use crate::notify::Notices;
 use crate::observe::collect::{Collector, Sample};
 use crate::observe::join::Join;
 use crate::records::baseline::read as recorded;
+use crate::records::history::Writer;
 use crate::records::journal::Actor;
 use crate::records::state::State;
 use crate::route::RoutingTable;
 
 use baseline::Usual;
+use baselines::Keeping;
 use decide::Alarms;
+use drains::Activity;
+use history::Recorder;
+use progress::Progress;
 
 /// Everything that is not on the way of a request.
 #[derive(Debug)]
@@ -50,6 +79,12 @@ pub struct Plane {
     looked: Cell<Instant>,
     alarms: RefCell<Alarms>,
     usual: RefCell<Usual>,
+    activity: RefCell<Activity>,
+    keeping: RefCell<Keeping>,
+    progress: RefCell<Progress>,
+    notices: Notices,
+    /// The workers' counts are wanted at once.
+    uncounted: Notify,
     started: Instant,
     ready: Cell<bool>,
     /// Where clients connect, as the sockets say.
@@ -84,15 +119,20 @@ pub struct Measures {
     pub metrics: Metrics,
     /// For `status`.
     pub window: Window,
+    /// The last hour, for baselines.
+    pub hour: Window,
     /// Whether the candidate is worse.
     pub judge: Judge,
     /// What passed on several exchanges.
     pub join: Join,
+    /// For reports.
+    recorder: Recorder,
 }
 
 impl Measures {
     fn absorb(&mut self, mut samples: Vec<Sample>, table: &RoutingTable) {
         let now = Instant::now();
+        self.recorder.collect();
         let settled = self.join.absorb(now, samples.iter_mut().map(|it| &mut it.tally));
         for Sample { worker, tally, pool } in &samples {
             self.metrics.absorb(*worker, tally, *pool);
@@ -101,6 +141,8 @@ impl Measures {
         for tally in &tallies {
             self.metrics.count(tally, table);
             self.window.add(now, tally);
+            self.hour.add(now, tally);
+            self.recorder.add(tally);
         }
         self.judge.absorb(now, &tallies);
         self.metrics.set_sessions(self.join.pending(), &self.join.sessions(), &table.tools);
@@ -118,15 +160,21 @@ impl Plane {
     ) -> Plane {
         let (table, now) = (control.table(), Instant::now());
         let judge = Judge::new(now, table.config.guards.clone(), table.stable.other());
-        let usual = Usual::new(recorded(&table.config.state_dir), now);
+        let state_dir = &table.config.state_dir;
+        let usual = Usual::new(recorded(state_dir), now);
+        let running = control.running().map(|rollout| rollout.id.clone());
+        let keeping = Keeping::find(state_dir, running.as_deref());
+        let progress = Progress::find(state_dir, running.as_deref());
         let plane = Plane {
             control: RefCell::new(control),
             collector: tokio::sync::Mutex::new(collector),
             measures: RefCell::new(Measures {
                 metrics: Metrics::new(),
                 window: Window::new(now),
+                hour: baselines::hour(now),
                 judge,
                 join: Join::default(),
+                recorder: Recorder::new(Writer::new(&table.config.state_dir), now),
             }),
             board: Board::new(),
             offers: RefCell::default(),
@@ -134,6 +182,11 @@ impl Plane {
             looked: Cell::new(now),
             alarms: RefCell::default(),
             usual: RefCell::new(usual),
+            activity: RefCell::default(),
+            keeping: RefCell::new(keeping),
+            progress: RefCell::new(progress),
+            notices: Notices::default(),
+            uncounted: Notify::new(),
             started: now,
             ready: Cell::new(false),
             listen,
@@ -149,6 +202,10 @@ impl Plane {
     /// Brings in what the workers have counted, and writes what the disk has not taken before.
     pub async fn collect(&self) {
         let samples = self.collector.lock().await.collect().await;
+        let of = |arm| {
+            samples.iter().any(|sample| sample.tally.exchanges.keys().any(|it| it.arm == Some(arm)))
+        };
+        self.note_activity(&PerArm::from_fn(of));
         self.measures.borrow_mut().absorb(samples, &self.table());
         self.control.borrow_mut().catch_up();
     }
@@ -182,9 +239,10 @@ impl Plane {
         Ok((before, self.control.borrow().state().clone()))
     }
 
-    /// Reads the configuration again; returns what the operator should know about the change.
-    pub fn reload(&self, actor: &Actor) -> Result<Option<String>, ChangeError> {
-        let result = self.control.borrow_mut().reload(actor);
+    /// Reads the configuration again, and refuses it if it gives the candidate more and may not;
+    /// returns what the operator should know about the change.
+    pub fn reload(&self, actor: &Actor, may_raise: bool) -> Result<Option<String>, ChangeError> {
+        let result = self.control.borrow_mut().reload(actor, may_raise);
         let table = self.table();
         self.board.sync(&table);
         self.measures.borrow_mut().judge.set_rules(table.config.guards.clone());

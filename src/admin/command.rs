@@ -4,6 +4,22 @@
 
 mod alerts;
 
+mod events;
+
+mod drains;
+
+mod states;
+
+mod deploys;
+
+mod validations;
+
+mod baselines;
+
+mod reports;
+
+mod notices;
+
 pub(super) mod rollouts;
 
 use std::time::Duration;
@@ -27,10 +43,20 @@ use super::status;
 use super::wire::{Explain, Explained, Refused, Reloaded, SetSplit, SplitChanged};
 
 /// Bytes of a request's body.
-const BODY_MAX: usize = 64 * 1024;
+const BODY_MAX: usize = 256 * 1024;
 
 /// How long it may take.
 const BODY_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Every verb, for whoever asks for another one.
+const ALL: &str = "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain, \
+     GET and POST /v1/alerts, POST /v1/alerts/clear, GET /v1/rollout, GET /v1/rollout/confirmation, \
+     POST /v1/rollout/{start,pause,resume,promote,confirm,abort,undo}, GET /v1/history, \
+     GET /v1/history/ID, GET /v1/events?after=NUMBER, GET and POST /v1/drain, POST /v1/drain/undo, \
+     GET and POST /v1/state, GET and POST /v1/state/backups, GET /v1/state/backups/ID, \
+     GET and POST /v1/deploys, POST /v1/validations, GET and POST /v1/baselines, \
+     GET and DELETE /v1/baselines/NAME, GET /v1/baselines/compare, GET /v1/reports, \
+     GET /v1/reports/ID, GET /v1/notify, POST /v1/notify/test";
 
 /// An answer that is no success.
 type Failure = (StatusCode, Refused);
@@ -53,7 +79,7 @@ pub async fn answer(
             Ok(wanted) => set_split(plane, actor, wanted),
             Err(failure) => Err(failure),
         },
-        (Method::POST, "/v1/reload") => reload(plane, actor),
+        (Method::POST, "/v1/reload") => reload(plane, actor, request.uri().query()),
         (Method::POST, "/v1/explain") => match body(request).await {
             Ok(asked) => Ok(json(&explain(plane, &asked))),
             Err(failure) => Err(failure),
@@ -62,16 +88,31 @@ pub async fn answer(
             rollouts::answer(plane, actor, request).await
         }
         (_, path) if path.starts_with(alerts::PATHS) => alerts::answer(plane, actor, request).await,
+        (_, path) if path.starts_with(events::PATHS) => events::answer(plane, &request),
+        (_, path) if path.starts_with(drains::PATHS) => drains::answer(plane, actor, request).await,
+        (_, path) if path.starts_with(states::PATHS) => states::answer(plane, actor, request).await,
+        (_, path) if path.starts_with(deploys::PATHS) => {
+            deploys::answer(plane, actor, request).await
+        }
+        (_, path) if path.starts_with(validations::PATHS) => {
+            validations::answer(plane, actor, request).await
+        }
+        (_, path) if path.starts_with(baselines::PATHS) => {
+            baselines::answer(plane, actor, request).await
+        }
+        (_, path) if path.starts_with(reports::PATHS) => {
+            reports::answer(plane, actor, request).await
+        }
+        (_, path) if path.starts_with(notices::PATHS) => {
+            notices::answer(plane, actor, request).await
+        }
         (_, "/v1/status" | "/v1/diff" | "/v1/split" | "/v1/reload" | "/v1/explain") => {
             Err(refused(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this path has another method: GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain",
             ))
         }
-        _ => Err(refused(
-            StatusCode::NOT_FOUND,
-            "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain, GET and POST /v1/alerts, POST /v1/alerts/clear, GET /v1/rollout, POST /v1/rollout/{start,pause,resume,promote,abort,undo}, GET /v1/history, GET /v1/history/ID",
-        )),
+        _ => Err(refused(StatusCode::NOT_FOUND, ALL)),
     };
     let (status, bytes) = match result {
         Ok(bytes) => (StatusCode::OK, bytes),
@@ -108,8 +149,15 @@ fn set_split(plane: &Plane, actor: &Actor, wanted: SetSplit) -> Result<Bytes, Fa
     }))
 }
 
-fn reload(plane: &Plane, actor: &Actor) -> Result<Bytes, Failure> {
-    let warning = plane.reload(actor).map_err(failure)?;
+fn reload(plane: &Plane, actor: &Actor, query: Option<&str>) -> Result<Bytes, Failure> {
+    let may_raise = match query {
+        None => true,
+        Some("raise=no") => false,
+        Some(_) => {
+            return Err(refused(StatusCode::NOT_FOUND, "there is POST /v1/reload?raise=no"));
+        }
+    };
+    let warning = plane.reload(actor, may_raise).map_err(failure)?;
     let table = plane.table();
     let config = table.config.file.as_ref().map(|file| file.display().to_string());
     Ok(json(&Reloaded { config, warning, generation: table.generation }))
@@ -167,6 +215,20 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Fail
     })
 }
 
+/// Works with files where it holds up nobody; `what` says which, for people.
+async fn elsewhere<T: Send + 'static>(
+    what: &str,
+    job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let fail = |error: &dyn std::fmt::Display| {
+        refused(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot use {what}: {error}"))
+    };
+    match tokio::task::spawn_blocking(job).await {
+        Ok(done) => done.map_err(|error| fail(&error)),
+        Err(error) => Err(fail(&error)),
+    }
+}
+
 fn failure(error: ChangeError) -> Failure {
     let status = match &error {
         ChangeError::Stale(_)
@@ -175,13 +237,20 @@ fn failure(error: ChangeError) -> Failure {
         | ChangeError::NoRollout
         | ChangeError::IsStable(_)
         | ChangeError::Gates(_)
+        | ChangeError::Drained(_)
+        | ChangeError::OtherServers(_)
+        | ChangeError::RestoreRaises(_)
+        | ChangeError::DrainsStable(_)
+        | ChangeError::ArmInUse(..)
         | ChangeError::AlertOpen(_) => StatusCode::CONFLICT,
         ChangeError::Unconditional(_) => StatusCode::PRECONDITION_REQUIRED,
         ChangeError::Config(_)
         | ChangeError::Plan(_)
         | ChangeError::NeedsRestart(_)
         | ChangeError::Keys(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        ChangeError::Record(_) | ChangeError::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        ChangeError::Record(_) | ChangeError::StateDir { .. } | ChangeError::Journal(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     };
     let text = error.to_string();
     let problems = match error {
@@ -197,4 +266,29 @@ fn refused(status: StatusCode, error: &str) -> Failure {
 
 fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).map(Bytes::from).expect("our own types are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_lost_is_told_of_every_verb() {
+        let [rollout, history] = rollouts::PATHS;
+        for path in [
+            rollout,
+            history,
+            alerts::PATHS,
+            events::PATHS,
+            drains::PATHS,
+            states::PATHS,
+            deploys::PATHS,
+            validations::PATHS,
+            baselines::PATHS,
+            reports::PATHS,
+            notices::PATHS,
+        ] {
+            assert!(ALL.contains(path), "{path}");
+        }
+    }
 }

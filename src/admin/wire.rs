@@ -4,7 +4,17 @@
 
 pub mod alerts;
 
+pub mod baselines;
+
 pub mod decide;
+
+pub mod notices;
+
+pub mod deploys;
+
+pub mod operate;
+
+pub mod validations;
 
 use std::collections::BTreeMap;
 
@@ -266,7 +276,7 @@ pub struct Explained {
     pub why: String,
 }
 
-/// `POST /v1/reload`.
+/// `POST /v1/reload`, with `?raise=no` refused if it would give the candidate more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reloaded {
     /// The file that was read, if any.

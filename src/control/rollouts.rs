@@ -87,6 +87,7 @@ impl Control {
         if start.to == self.state.stable {
             return Err(ChangeError::IsStable(start.to));
         }
+        self.is_open(start.to)?;
         let id = format!("r{}", self.state.revision + 1);
         let mut rollout = Rollout::start(id, start.to, start.plan, start.reason);
         rollout.allow_breaking = start.allow_breaking;
@@ -104,10 +105,30 @@ impl Control {
         let Some(mut rollout) = self.rollout().cloned() else {
             return Err(ChangeError::NoRollout);
         };
+        if let Verb::Undo { .. } = verb {
+            self.is_open(rollout.to.other())?;
+        }
         let event = verb.as_str();
         let effect = rollout.apply(verb)?;
         let next = self.after(actor, rollout, effect);
         self.commit(actor, event, || context, next, order(effect))
+    }
+
+    /// Makes the candidate the stable arm where a person has given it everything and no rollout is
+    /// running. What an earlier promotion could be taken back to is forgotten.
+    pub fn confirm_split(&mut self, actor: &Actor, context: Value) -> Result<(), ChangeError> {
+        if let Some(running) = self.running() {
+            return Err(ChangeError::Running(Box::new(running.clone())));
+        }
+        let to = self.state.stable.other();
+        if self.state.split != Split::all(to) {
+            return Err(ChangeError::Gates(vec![format!("the {to} does not have all new work")]));
+        }
+        self.is_open(to)?;
+        let mut next = self.steered(actor, Split::all(to), None);
+        (next.stable, next.rollout) = (to, None);
+        let context = with(context, &json!({ "to": to, "stable": to }));
+        self.commit(actor, "confirm", || context, next, Order::RecordFirst)
     }
 
     /// Lets the rollout go on by one look, which `began` then. `context` is what a record of it says
@@ -168,6 +189,10 @@ impl Control {
         if weight == 0 && was_stable {
             return None;
         }
+        // What is drained is about to be stopped, which is no fault.
+        if weight == 0 && self.state.drained == Some(stable.other()) {
+            return None;
+        }
         let actor = Actor::Guard { guard };
         let next = self.steered(&actor, Split::all(stable), closed);
         let context =
@@ -225,6 +250,8 @@ impl Control {
         }
         // One that has long been over has nothing to do with it.
         let rollout = next.rollout.as_ref().filter(|it| Some(*it) != rollout_before.as_ref());
+        // Why it began is no reason for what became of it.
+        let starts = event == "rollout-start";
         let detail = with(
             context(),
             &json!({
@@ -233,7 +260,7 @@ impl Control {
                 "to": rollout.map(|it| it.to),
                 "step": rollout.map(|it| it.step),
                 "state": rollout.map(|it| it.state),
-                "why": rollout.and_then(|it| it.why.as_ref().or(it.reason.as_ref())),
+                "why": rollout.and_then(|it| if starts { it.reason.as_ref() } else { it.why.as_ref() }),
                 "guard": rollout.and_then(|it| it.guard),
             }),
         );

@@ -62,7 +62,7 @@ impl Plane {
         let detail = json!({
             "raised": in_short(&alerts, &outcome.raised),
             "again": outcome.again,
-            "cleared": outcome.cleared,
+            "cleared": in_short(&alerts, &outcome.cleared),
             "latched": outcome.latched,
             "refused": outcome.refused,
         });

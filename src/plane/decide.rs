@@ -13,7 +13,7 @@ use crate::alerts::{Report, Severity};
 use crate::control::ChangeError;
 use crate::control::rollouts::{Reverted, Start};
 use crate::health::catalogue::Catalogue;
-use crate::health::diff::Class;
+use crate::health::diff::{Class, diff};
 use crate::judge::{GuardState, Judgement, METHODS, Opinion, Standing, Surroundings, forecast};
 use crate::names::{Arm, Guard, PerArm};
 use crate::records::journal::Actor;
@@ -21,6 +21,9 @@ use crate::rollout::{Look, Readiness, Verb};
 use crate::route::RoutingTable;
 
 use super::Plane;
+
+/// Differences between the catalogues that a record has.
+const CHANGES_MAX: usize = 30;
 
 /// What has been said already.
 #[derive(Debug, Default)]
@@ -49,16 +52,19 @@ impl Plane {
         }
         self.show_decisions();
         self.keep_baseline(now);
+        self.keep_due(now, &self.follow_journal());
+        self.keep_history(now);
         self.tell_denied(&judgement);
+        self.tell_drained();
     }
 
     fn act(&self, now: Instant, around: &Surroundings, judgement: &Judgement) -> Option<Reverted> {
         let passed = now.saturating_duration_since(self.looked.replace(now));
         let table = self.table();
-        let context = || self.context(&table, Some(judgement));
         let revert = judgement.revert();
         if self.control.borrow().running().is_none() {
             let opinion = revert?;
+            let context = || self.context(&table, Some(judgement));
             return self.control.borrow_mut().shut(now, opinion.guard, &opinion.why, context);
         }
         let hold =
@@ -74,6 +80,16 @@ impl Plane {
                 Readiness::Inconclusive { more_calls: promotion.more_calls }
             },
         };
+        let checklist = self.at_its_end(&look, judgement);
+        let waits = checklist.as_ref().and_then(|it| self.waits(it));
+        let look = Look { hold: look.hold.or(waits.as_deref()), ..look };
+        let context = || {
+            let mut context = self.context(&table, Some(judgement));
+            if let Some(checklist) = checklist {
+                context["checklist"] = json!(checklist);
+            }
+            context
+        };
         self.control.borrow_mut().tick(now, &look, context)
     }
 
@@ -84,6 +100,7 @@ impl Plane {
             return Err(ChangeError::AlertOpen(alert));
         }
         let mut doubts = Vec::from_iter(self.is_down(to));
+        doubts.extend(self.control.borrow().unfit(to));
         if !start.allow_breaking {
             doubts.extend(self.breaks(to));
         }
@@ -92,6 +109,7 @@ impl Plane {
         }
         let mut context = self.context(&self.table(), None);
         context["allow_breaking"] = json!(start.allow_breaking);
+        context["catalogue_changes"] = self.changes(to);
         self.control.borrow_mut().start_rollout(actor, start, context)?;
         self.steered();
         Ok(())
@@ -111,7 +129,12 @@ impl Plane {
                 return Err(ChangeError::Gates(vec![doubt]));
             }
         }
-        let context = self.context(&self.table(), self.judgement.borrow().as_ref());
+        let mut context = self.context(&self.table(), self.judgement.borrow().as_ref());
+        let is_promoted = verb == Verb::Promote && self.control.borrow().running().is_some();
+        // Of a step before the last there is none.
+        if let Some(checklist) = self.confirmation(None).filter(|_| is_promoted) {
+            context["checklist"] = json!(checklist);
+        }
         self.control.borrow_mut().steer(actor, verb, context)?;
         self.steered();
         Ok(())
@@ -142,7 +165,7 @@ impl Plane {
     }
 
     /// Why an arm's servers cannot take work, if they cannot.
-    fn is_down(&self, arm: Arm) -> Option<String> {
+    pub(super) fn is_down(&self, arm: Arm) -> Option<String> {
         let table = self.table();
         table.config.health.interval?;
         match self.standing(arm) {
@@ -158,7 +181,7 @@ impl Plane {
     }
 
     /// Why clients that know the other arm could not work with this one, if that is so.
-    fn breaks(&self, arm: Arm) -> Option<String> {
+    pub(super) fn breaks(&self, arm: Arm) -> Option<String> {
         self.table().config.health.interval?;
         let offers = self.offers.borrow();
         if offers.diff.is_none() {
@@ -173,6 +196,21 @@ impl Plane {
                 worst.as_str()
             )
         })
+    }
+
+    /// What clients of the other arm meet on this one, for the record: the gravest differences.
+    fn changes(&self, arm: Arm) -> Value {
+        let offers = self.offers.borrow();
+        let found = match (arm, offers.catalogue(Arm::Primary), offers.catalogue(Arm::Secondary)) {
+            (Arm::Primary, Some(to), Some(from)) => Some(diff(from, to)),
+            _ => offers.diff.clone(),
+        };
+        let Some(found) = found else { return Value::Null };
+        let mut changes: Vec<_> = found.changes.iter().collect();
+        changes.sort_by_key(|change| std::cmp::Reverse(change.class));
+        let left_out = changes.len().saturating_sub(CHANGES_MAX) + found.left_out;
+        changes.truncate(CHANGES_MAX);
+        json!({ "worst": found.worst(), "changes": changes, "left_out": left_out })
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -194,13 +232,8 @@ impl Plane {
     }
 
     /// What a record says of the world around a decision.
-    fn context(&self, table: &RoutingTable, judgement: Option<&Judgement>) -> Value {
+    pub(super) fn context(&self, table: &RoutingTable, judgement: Option<&Judgement>) -> Value {
         let offers = self.offers.borrow();
-        let version = |arm| {
-            let endpoints = table.arms.get(arm).endpoints.iter();
-            let server = endpoints.clone().find_map(|it| self.board.view(it.id)?.server);
-            server.map(|server| format!("{} {}", server.name, server.version))
-        };
         let verdicts = judgement.map(|judgement| {
             let one = |it: &Opinion| {
                 json!({ "guard": it.guard, "state": it.state, "why": it.why, "evidence": it.evidence })
@@ -208,11 +241,18 @@ impl Plane {
             judgement.guards.iter().map(one).collect::<Vec<_>>()
         });
         json!({
-            "versions": PerArm::from_fn(version),
+            "versions": PerArm::from_fn(|arm| self.server_of(table, arm)),
             "catalogues": PerArm::from_fn(|arm| offers.catalogue(arm).map(Catalogue::fingerprint)),
             "config": table.config.fingerprint(),
             "verdicts": verdicts,
         })
+    }
+
+    /// What the server of an arm says it is: name and version.
+    pub(super) fn server_of(&self, table: &RoutingTable, arm: Arm) -> Option<String> {
+        let endpoints = &table.arms.get(arm).endpoints;
+        let server = endpoints.iter().find_map(|it| self.board.view(it.id)?.server)?;
+        Some(format!("{} {}", server.name, server.version))
     }
 
     /// Raises an alert, once a step, when the candidate refuses callers that the stable arm lets in.

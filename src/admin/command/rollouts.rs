@@ -2,6 +2,8 @@
 //!
 //! Does not know: connections, how a rollout goes.
 
+mod level;
+
 use std::path::Path;
 
 use bytes::Bytes;
@@ -9,18 +11,20 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admin::wire::decide::{
-    Decisions, EvidenceStatus, GuardStatus, Past, RolloutStatus, Shown, StartRollout, Steer,
+    Confirm, Decisions, EvidenceStatus, GuardStatus, Past, RolloutStatus, Shown, StartRollout,
+    Steer,
 };
 use crate::control::ChangeError;
 use crate::control::rollouts::Start;
 use crate::judge::{Judgement, Opinion, Stratum};
 use crate::mcp::shown::shown;
 use crate::plane::Plane;
+use crate::records::baselines::Baseline;
 use crate::records::journal::{self, Actor, Order, Record};
 use crate::rollout::{Plan, Rollout, RolloutState, Verb};
 use crate::route::Tools;
 
-use super::{Failure, body, failure, json, refused};
+use super::{Failure, body, elsewhere, failure, json, refused, states};
 
 /// Where the verbs are.
 pub(super) const PATHS: [&str; 2] = ["/v1/rollout", "/v1/history"];
@@ -45,7 +49,35 @@ pub(super) async fn answer(
         }
         (&Method::POST, ["v1", "rollout", "start"]) => {
             let wanted = body(request).await?;
-            start(plane, actor, wanted).map(|done| json(&done)).map_err(failure)
+            // The baseline from before is of all that was done before.
+            plane.collect().await;
+            // As it is before, but kept only of one that starts: those that are refused are many.
+            let before = plane.exported();
+            let mut started = start(plane, actor, wanted);
+            if let Ok(decisions) = &mut started {
+                let id = decisions.rollout.as_ref().map_or("", |rollout| &rollout.id);
+                let reason = format!("rollout {id}");
+                if let Err((_, why)) = states::keep(plane, actor, &reason, before).await {
+                    tracing::error!(why = why.error, "there is no backup of before the rollout");
+                    // The journal has the state of before, too.
+                    let none = "there is NO backup of configuration and state from before";
+                    decisions.warning = Some(format!("{none}: {}", why.error));
+                }
+            }
+            started.map(|done| json(&done)).map_err(failure)
+        }
+        (&Method::GET, ["v1", "rollout", "confirmation"]) => {
+            plane.collect().await;
+            let other = without_rollout(plane).await?;
+            let checklist = plane.confirmation(other.as_ref());
+            let why_not = || refused(StatusCode::CONFLICT, &plane.why_not());
+            checklist.map(|it| json(&it)).ok_or_else(why_not)
+        }
+        (&Method::POST, ["v1", "rollout", "confirm"]) => {
+            let Confirm { expected_revision, force } = body(request).await?;
+            let other = without_rollout(plane).await?;
+            let done = plane.confirm(actor, expected_revision, force, other.as_ref());
+            done.map(|()| json(&decisions(plane))).map_err(failure)
         }
         (&Method::POST, ["v1", "rollout", verb]) => {
             let asked: Steer = body(request).await?;
@@ -55,36 +87,35 @@ pub(super) async fn answer(
             }
         }
         (&Method::GET, ["v1", "history"]) => {
-            let past = read(move || history(&state_dir)).await?;
+            let past = elsewhere("the journal", move || history(&state_dir)).await?;
             Ok(json(&past))
         }
         (&Method::GET, ["v1", "history", id]) => {
             let id = (*id).to_owned();
-            let none = format!("there is no rollout `{}` in the journal", shown(&id, 32));
-            let found = read(move || show(&state_dir, &id)).await?;
+            let id_shown = shown(&id, 32);
+            let none = format!(
+                "there is no rollout `{id_shown}` in the journal: see `tidegate rollout history`"
+            );
+            let found = elsewhere("the journal", move || show(&state_dir, &id)).await?;
             found.map(|it| json(&it)).ok_or_else(|| refused(StatusCode::NOT_FOUND, &none))
         }
         _ => Err(unknown()),
     }
 }
 
-/// Reads the journal, which may take a while, elsewhere.
-async fn read<T: Send + 'static>(
-    job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
-    let fail = |error: &dyn std::fmt::Display| {
-        refused(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot read the journal: {error}"))
-    };
-    match tokio::task::spawn_blocking(job).await {
-        Ok(done) => done.map_err(|error| fail(&error)),
-        Err(error) => Err(fail(&error)),
+/// The baseline that a split set by hand is measured against: the newest of the stable arm.
+async fn without_rollout(plane: &Plane) -> Result<Option<Baseline>, Failure> {
+    if plane.control().running().is_some() {
+        return Ok(None);
     }
+    let stable = plane.table().stable;
+    super::baselines::newest(plane, Some(stable)).await
 }
 
 fn unknown() -> Failure {
     refused(
         StatusCode::NOT_FOUND,
-        "there are GET /v1/rollout, POST /v1/rollout/{start,pause,resume,promote,abort,undo}, GET /v1/history, GET /v1/history/ID",
+        "there are GET /v1/rollout, GET /v1/rollout/confirmation, POST /v1/rollout/{start,pause,resume,promote,confirm,abort,undo}, GET /v1/history, GET /v1/history/ID",
     )
 }
 
@@ -100,6 +131,7 @@ pub(in crate::admin) fn decisions(plane: &Plane) -> Decisions {
         verbs: verbs.into_iter().map(str::to_owned).collect(),
         stable: table.stable,
         closed: table.closed.map(|closed| closed.arm),
+        drained: control.drained(),
         split: table.split,
         guards: judgement.as_ref().map(|it| guards(plane, it)).unwrap_or_default(),
         doubt: plane.doubt(),
@@ -107,6 +139,8 @@ pub(in crate::admin) fn decisions(plane: &Plane) -> Decisions {
             .as_ref()
             .filter(|_| table.split.weight(table.stable.other()) > 0)
             .map(|it| evidence(it, plane.reverts_at(), &table.tools)),
+        confirmation: control.running().and_then(|_| plane.confirmation(None)),
+        warning: None,
     }
 }
 
@@ -130,6 +164,7 @@ fn guards(plane: &Plane, judgement: &Judgement) -> Vec<GuardStatus> {
         guard: opinion.guard,
         state: opinion.state,
         why: opinion.why.clone(),
+        level: level::level(opinion),
         forecast: plane.forecast(opinion.guard),
     };
     judgement.guards.iter().map(one).collect()
@@ -275,6 +310,6 @@ fn show(state_dir: &Path, id: &str) -> std::io::Result<Option<Shown>> {
 }
 
 /// A text for the journal, not longer than anybody reads.
-fn bounded(text: &str) -> String {
+pub(super) fn bounded(text: &str) -> String {
     shown(text, REASON_MAX)
 }

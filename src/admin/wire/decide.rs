@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::config::Step;
 use crate::judge::GuardState;
 use crate::names::{Arm, Guard, PerArm, Split};
+use crate::plane::confirm::Checklist;
 use crate::rollout::RolloutState;
 
 /// `GET /v1/rollout`, and the answer of every verb: what is going on, and what can be done now.
@@ -19,8 +20,10 @@ pub struct Decisions {
     pub verbs: Vec<String>,
     /// The arm that reverts go to.
     pub stable: Arm,
-    /// An arm that is shut since a revert or an abort.
+    /// An arm that is shut, since a revert, an abort or a drain.
     pub closed: Option<Arm>,
+    /// An arm that somebody drains, which is shut too.
+    pub drained: Option<Arm>,
     /// The weights in force.
     pub split: Split,
     /// What each guard says.
@@ -29,6 +32,12 @@ pub struct Decisions {
     pub doubt: Option<String>,
     /// The evidence since the candidate has its weight; nothing while it has none.
     pub evidence: Option<EvidenceStatus>,
+    /// In the last step of a rollout: what has to be true before it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Checklist>,
+    /// What went wrong besides, though it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A rollout.
@@ -65,6 +74,9 @@ pub struct GuardStatus {
     pub state: GuardState,
     /// In a sentence.
     pub why: String,
+    /// How far it is on its way to revert, from 0 to 1; nothing where it has nothing to measure.
+    #[serde(default)]
+    pub level: Option<f64>,
     /// What the rule is worth at the present traffic, if that is not what one would expect.
     pub forecast: Option<String>,
 }
@@ -131,6 +143,18 @@ pub struct Steer {
     /// `abort` and `undo`: why.
     #[serde(default)]
     pub reason: Option<String>,
+}
+
+/// `POST /v1/rollout/confirm`: make the candidate the stable arm if all is met.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    /// Only if this revision of the split is still in force, as the checklist names it.
+    #[serde(default)]
+    pub expected_revision: Option<u64>,
+    /// Also if not all is met; the record says so.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// One rollout or revert of the past, for `GET /v1/history`.
