@@ -66,6 +66,11 @@ impl Router {
             })
     }
 
+    /// Where it listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     pub(super) fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -201,7 +206,7 @@ pub(super) fn reload(common: &Common, environment: &Environment) -> Exit {
     match router.status() {
         Ok(status) => {
             if let Some(other) = another(common, &status) {
-                return refuse(common, other);
+                return refuse(common, format_args!("not reloaded: {other}"));
             }
         }
         Err(error) => return failed(common, &error),
@@ -226,18 +231,23 @@ pub(super) fn reload(common: &Common, environment: &Environment) -> Exit {
     }
 }
 
-/// Why a reload would not read what the options name: a router reads what it was started with.
-fn another(common: &Common, status: &wire::Status) -> Option<String> {
+/// Which configuration the router has, if not the one that the options name: it keeps to what it was
+/// started with.
+pub(super) fn another(common: &Common, status: &wire::Status) -> Option<String> {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let own = status.config.as_ref().map(|own| real(Path::new(own)));
     let asked = common.config.as_deref().map(real);
     if asked.is_some() && asked != own {
         let own = own.map_or_else(|| "no file".to_owned(), |own| own.display().to_string());
-        return Some(format!("not reloaded: this router was started with {own}"));
+        return Some(format!(
+            "this router was started with {own}; name that, or leave --config out"
+        ));
     }
     if common.profile.is_some() && common.profile != status.profile {
         let own = status.profile.as_deref().unwrap_or("no profile");
-        return Some(format!("not reloaded: this router was started with {own}"));
+        return Some(format!(
+            "this router was started with {own}; name that, or leave --profile out"
+        ));
     }
     None
 }

@@ -25,7 +25,8 @@ pub(super) fn run(common: &Common, environment: &Environment) -> Exit {
             Exit::Yes
         }
         Ok(profiles) => {
-            say(format_args!("{name}: valid, with the profiles {}", profiles.join(", ")));
+            let what = if profiles.len() == 1 { "profile" } else { "profiles" };
+            say(format_args!("{name}: valid, with the {what} {}", profiles.join(", ")));
             Exit::Yes
         }
         Err(problems) if common.json => {
@@ -35,7 +36,8 @@ pub(super) fn run(common: &Common, environment: &Environment) -> Exit {
         Err(problems) => {
             say(&problems);
             let count = problems.iter().count();
-            complain(format_args!("{count} problem{}", if count == 1 { "" } else { "s" }));
+            let what = if count == 1 { "problem: correct it" } else { "problems: correct them" };
+            complain(format_args!("{count} {what}, and check again"));
             Exit::Usage
         }
     }

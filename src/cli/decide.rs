@@ -11,6 +11,8 @@ use crate::judge::GuardState;
 use crate::names::Arm;
 use crate::rollout::RolloutState;
 
+use super::confirm;
+
 /// The rollout, the evidence and the guards.
 pub(super) fn lines(decisions: &Decisions) -> Vec<String> {
     let mut lines = Vec::new();
@@ -19,9 +21,7 @@ pub(super) fn lines(decisions: &Decisions) -> Vec<String> {
         Some(rollout) => rollout_lines(&mut lines, rollout),
     }
     lines.push(format!("split      {}  stable {}", decisions.split, decisions.stable));
-    if let Some(arm) = decisions.closed {
-        lines.push(format!("           the {arm} is SHUT: it gets no new work at all"));
-    }
+    lines.extend(shut(decisions).map(|why| format!("           {why}")));
     if let Some(doubt) = &decisions.doubt {
         lines.push(format!("not on     {doubt}"));
     }
@@ -34,8 +34,21 @@ pub(super) fn lines(decisions: &Decisions) -> Vec<String> {
             lines.push(format!("{:<28}  note: {forecast}", ""));
         }
     }
+    if let Some(checklist) = &decisions.confirmation {
+        lines.extend(confirm::lines(checklist));
+    }
     lines.push(format!("can do     {}", decisions.verbs.join(", ")));
     lines
+}
+
+/// That an arm is shut, and what opens it.
+fn shut(decisions: &Decisions) -> Option<String> {
+    let arm = decisions.closed?;
+    Some(if decisions.drained == Some(arm) {
+        format!("the {arm} is DRAINED: it gets no new work at all, until tidegate undrain {arm}")
+    } else {
+        format!("the {arm} is SHUT: it gets no new work at all")
+    })
 }
 
 /// The same for `status`: the rollout, and every guard that has something to say.
@@ -44,9 +57,7 @@ pub(super) fn short(decisions: &Decisions) -> Vec<String> {
     if let Some(rollout) = &decisions.rollout {
         rollout_lines(&mut lines, rollout);
     }
-    if let Some(arm) = decisions.closed {
-        lines.push(format!("gate       the {arm} is SHUT: it gets no new work at all"));
-    }
+    lines.extend(shut(decisions).map(|why| format!("gate       {why}")));
     if let Some(doubt) = &decisions.doubt {
         lines.push(format!("not on     {doubt}"));
     }

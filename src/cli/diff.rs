@@ -16,7 +16,7 @@ use crate::names::{Arm, PerArm};
 
 use super::ask::{Router, failed};
 use super::health::FAREWELLS_MAX;
-use super::{Common, Exit, complain, refuse, runtime, say, say_json};
+use super::{Common, Exit, complain, no_runtime, refuse, runtime, say, say_json};
 
 #[derive(Debug, Args)]
 pub(super) struct Differ {
@@ -57,10 +57,7 @@ fn direct(common: &Common, environment: &Environment) -> Exit {
     let subjects = Subject::all(&config);
     let (runtime, local) = match runtime() {
         Ok(made) => made,
-        Err(error) => {
-            complain(error);
-            return Exit::Unknown;
-        }
+        Err(error) => return no_runtime(common, &error),
     };
     let listed = PerArm::from_fn(|arm| local.block_on(&runtime, list(subjects.get(arm))));
     let missing = Arm::ALL.into_iter().filter_map(|arm| {

@@ -15,15 +15,15 @@ use crate::health::hold::{Held, hold};
 use crate::health::{Probe, Subject, Verdict};
 use crate::names::{Arm, BadName};
 
-use super::serve::Signals;
-use super::{Common, Exit, complain, refuse, runtime, say, say_json};
+use super::signals::Signals;
+use super::{Common, Exit, complain, no_runtime, refuse, runtime, say, say_json};
 
 /// What the ends of our sessions may take after everything else.
 pub(super) const FAREWELLS_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Args)]
 pub(super) struct HealthCheck {
-    /// `primary` or `secondary` (default: both)
+    /// `primary` or `secondary` (default: that of `--profile`, else both)
     #[arg(value_name = "ARM")]
     arm: Option<Arm>,
     /// For each whole handshake (default: `health.timeout`)
@@ -34,7 +34,7 @@ pub(super) struct HealthCheck {
     stability: Option<Duration>,
 }
 
-fn span(text: &str) -> Result<Duration, BadName> {
+pub(super) fn span(text: &str) -> Result<Duration, BadName> {
     let span = units::duration(text)?;
     if span.is_zero() { Err(BadName("must be more than 0s".into())) } else { Ok(span) }
 }
@@ -55,19 +55,20 @@ pub(super) fn run(common: &Common, environment: &Environment, asked: &HealthChec
         }
     };
     config.health.timeout = asked.timeout.unwrap_or(config.health.timeout);
+    let only = match common.arm(asked.arm) {
+        Ok(only) => only,
+        Err(exit) => return exit,
+    };
     let (runtime, local) = match runtime() {
         Ok(made) => made,
-        Err(error) => {
-            complain(error);
-            return Exit::Unknown;
-        }
+        Err(error) => return no_runtime(common, &error),
     };
     let exit = local.block_on(&runtime, async {
         let Ok(signals) = Signals::new() else { return Exit::Unknown };
         tokio::select! {
-            exit = check(common, &config, asked) => exit,
+            exit = check(common, &config, only, asked.stability) => exit,
             () = signals.next() => {
-                complain("interrupted");
+                complain("interrupted: nothing is known of what was not shown; run it again");
                 Exit::Unknown
             }
         }
@@ -88,9 +89,14 @@ impl Drop for Probing {
     }
 }
 
-async fn check(common: &Common, config: &Config, asked: &HealthCheck) -> Exit {
+async fn check(
+    common: &Common,
+    config: &Config,
+    only: Option<Arm>,
+    stability: Option<Duration>,
+) -> Exit {
     let subjects = Subject::all(config);
-    let arms = Arm::ALL.into_iter().filter(|arm| asked.arm.is_none_or(|only| only == *arm));
+    let arms = Arm::ALL.into_iter().filter(|arm| only.is_none_or(|only| only == *arm));
     let mut all: Vec<Found> = Vec::new();
     let probing: Vec<_> = arms
         .flat_map(|arm| subjects.get(arm).clone())
@@ -106,7 +112,7 @@ async fn check(common: &Common, config: &Config, asked: &HealthCheck) -> Exit {
         if !common.json {
             show_steps(&found);
         }
-        if let (Some(period), Verdict::Healthy) = (asked.stability, &found.probe.verdict) {
+        if let (Some(period), Verdict::Healthy) = (stability, &found.probe.verdict) {
             found.held = Some(hold_one(common, &found.subject, period).await);
         }
         if !common.json {

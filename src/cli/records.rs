@@ -45,7 +45,9 @@ pub(super) fn run(common: &Common, environment: &Environment, asked: &Records) -
             Exit::Unknown
         }
         Err(error) => {
-            complain(format_args!("cannot read the journal in {}: {error}", dir.display()));
+            let advice = "name its folder with --state-dir";
+            let dir = dir.display();
+            complain(format_args!("cannot read the journal in {dir}: {error}; {advice}"));
             Exit::Unknown
         }
     }
@@ -78,7 +80,10 @@ fn tell(common: &Common, verified: &Verified) -> Exit {
     if is_intact {
         say("intact");
     } else {
-        complain(count(verified.problems.len() as u64, "problem"));
+        let problems = count(verified.problems.len() as u64, "problem");
+        complain(format_args!(
+            "{problems}: keep a copy of these files, and ask who has been there"
+        ));
     }
     exit
 }

@@ -17,6 +17,7 @@ use crate::names::Arm;
 use crate::rollout::RolloutState;
 
 use super::ask::{Router, failed, pause};
+use super::validate::{self, Wanted};
 use super::{Common, Exit, complain, decide, refuse, say, say_json};
 
 /// A plan is a page of text.
@@ -35,16 +36,27 @@ pub(super) enum RolloutCommand {
     )]
     Status(Look),
     /// Keep the weight as it is; the guards stay armed
+    #[command(after_help = "Example: tidegate rollout pause")]
     Pause,
     /// Go on after a pause
+    #[command(after_help = "Example: tidegate rollout resume")]
     Resume,
     /// Go to the next step now; in the last one, make the candidate the stable arm
+    #[command(after_help = "Example: tidegate rollout promote --full")]
     Promote(Promote),
+    /// Make the candidate the stable arm, if everything that has to be true is
+    #[command(
+        after_help = "In the last step of a rollout, or where the candidate was given all new work by hand. Exit codes: 0 confirmed; 1 something is not met, refused; 2 evidence or performance cannot be told yet.\n\nExample: tidegate rollout confirm --yes"
+    )]
+    Confirm(super::confirm::Confirm),
     /// Give all new work back to the stable arm
+    #[command(after_help = "Example: tidegate rollout abort --reason \"the numbers look odd\"")]
     Abort(Why),
     /// Take back a rollout that was promoted: the arm that was stable before gets everything
+    #[command(after_help = "Example: tidegate rollout undo --reason \"search is wrong\"")]
     Undo(Why),
     /// List the rollouts and reverts of the past, the newest first
+    #[command(after_help = "Example: tidegate rollout history")]
     History,
     /// Show every record of one rollout
     #[command(after_help = "Example: tidegate rollout show r18 --json")]
@@ -70,6 +82,9 @@ pub(super) struct Start {
     /// Start although the candidate's catalogue breaks clients of the stable version
     #[arg(long)]
     allow_breaking: bool,
+    /// Validate the candidate, and start only if it is fit
+    #[arg(long)]
+    validate_first: bool,
 }
 
 #[derive(Debug, Args)]
@@ -120,11 +135,12 @@ pub(super) fn run(common: &Common, environment: &Environment, command: RolloutCo
         told(common, router.ask(Method::POST, &path, &asked))
     };
     match command {
-        RolloutCommand::Start(asked) => start(common, &router, asked),
+        RolloutCommand::Start(asked) => start(common, environment, &router, asked),
         RolloutCommand::Status(asked) => status(common, &router, &asked),
         RolloutCommand::Pause => steer("pause", false, None),
         RolloutCommand::Resume => steer("resume", false, None),
         RolloutCommand::Promote(Promote { full }) => steer("promote", full, None),
+        RolloutCommand::Confirm(asked) => super::confirm::run(common, &router, &asked),
         RolloutCommand::Abort(Why { reason }) => steer("abort", false, reason),
         RolloutCommand::Undo(Why { reason }) => steer("undo", false, reason),
         RolloutCommand::History => history(common, &router),
@@ -133,19 +149,56 @@ pub(super) fn run(common: &Common, environment: &Environment, command: RolloutCo
     }
 }
 
-fn start(common: &Common, router: &Router, asked: Start) -> Exit {
+fn start(common: &Common, environment: &Environment, router: &Router, asked: Start) -> Exit {
     let plan = match asked.plan.as_deref().map(read).transpose() {
         Ok(plan) => plan,
         Err(why) => return refuse(common, why),
     };
+    if asked.validate_first
+        && let Err(exit) = validate_first(common, environment, router, &asked)
+    {
+        return exit;
+    }
     let Start { to, reason, allow_breaking, .. } = asked;
     let wanted = StartRollout { to, plan, reason, allow_breaking };
     told(common, router.ask(Method::POST, "/v1/rollout/start", &wanted))
 }
 
+/// Validates the candidate; an error where it is not fit.
+fn validate_first(
+    common: &Common,
+    environment: &Environment,
+    router: &Router,
+    asked: &Start,
+) -> Result<(), Exit> {
+    let arm = match asked.to {
+        Some(arm) => arm,
+        None => match router.ask::<Decisions>(Method::GET, "/v1/rollout", &json!({})) {
+            Ok(decisions) => decisions.stable.other(),
+            Err(error) => return Err(failed(common, &error)),
+        },
+    };
+    let allow_breaking = asked.allow_breaking;
+    let wanted = Wanted { arms: vec![arm], comprehensive: false, version: None, allow_breaking };
+    let (exit, result) = validate::carry_out(common, environment, &wanted);
+    if exit == Exit::Yes {
+        return Ok(());
+    }
+    let why = format!("not started: the {arm} is not fit ({})", validate::reasons(&result));
+    if common.json {
+        say_json(&json!({ "error": why, "validation": result }));
+    } else {
+        complain(why);
+    }
+    Err(if exit == Exit::Usage { exit } else { Exit::No })
+}
+
 /// The text of a plan.
 pub(super) fn read(path: &std::path::Path) -> Result<String, String> {
-    let fail = |error| format!("cannot read the plan {}: {error}", path.display());
+    let fail = |error| {
+        let advice = "name another with --plan, or leave it out for the configured one";
+        format!("cannot read the plan {}: {error}; {advice}", path.display())
+    };
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().take(PLAN_BYTES_MAX + 1).read_to_string(&mut text)
@@ -155,7 +208,10 @@ pub(super) fn read(path: &std::path::Path) -> Result<String, String> {
     };
     read.map_err(fail)?;
     if text.len() as u64 > PLAN_BYTES_MAX {
-        return Err(format!("the plan {} is larger than 64 KiB", path.display()));
+        return Err(format!(
+            "the plan {} is larger than 64 KiB: it holds the keys of [rollout] only",
+            path.display()
+        ));
     }
     Ok(text)
 }
@@ -164,7 +220,12 @@ pub(super) fn read(path: &std::path::Path) -> Result<String, String> {
 fn told(common: &Common, answer: Result<Decisions, AskError>) -> Exit {
     match answer {
         Ok(decisions) if common.json => say_json(&decisions),
-        Ok(decisions) => decide::lines(&decisions).iter().all(say),
+        Ok(decisions) => {
+            if let Some(warning) = &decisions.warning {
+                complain(format_args!("warning: {warning}"));
+            }
+            decide::lines(&decisions).iter().all(say)
+        }
         Err(error) => return failed(common, &error),
     };
     Exit::Yes
@@ -197,7 +258,9 @@ fn status(common: &Common, router: &Router, asked: &Look) -> Exit {
             return exit(state);
         }
         if limit.is_some_and(|limit| began.elapsed() >= limit) {
-            complain("the rollout is still running");
+            complain(
+                "the rollout is still running: look again with `tidegate rollout status --watch`",
+            );
             return Exit::Unknown;
         }
         pause();
@@ -229,7 +292,8 @@ fn history(common: &Common, router: &Router) -> Exit {
 fn show(common: &Common, router: &Router, id: &str) -> Exit {
     let fits = id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if !fits {
-        return refuse(common, format_args!("`{id}` is no name of a rollout, such as r18"));
+        let why = "is no name of a rollout, such as r18: see `tidegate rollout history`";
+        return refuse(common, format_args!("`{id}` {why}"));
     }
     let path = format!("/v1/history/{id}");
     let shown: Shown = match router.ask(Method::GET, &path, &json!({})) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -11,6 +12,9 @@ use crate::config::{self, Environment};
 use crate::telemetry;
 
 use super::{Common, Exit, colour, complain, runtime};
+
+/// How long files that are being written and names that are being looked up have at the end.
+const LEFTOVERS_MAX: Duration = Duration::from_secs(2);
 
 pub(super) fn run(common: &Common, environment: Environment) -> Exit {
     // A reload reads the same file, wherever the process may stand by then.
@@ -26,10 +30,13 @@ pub(super) fn run(common: &Common, environment: Environment) -> Exit {
     };
     let _output = telemetry::start(&config.log, colour(&environment));
     let served = runtime().map_err(StartError::System).and_then(|(runtime, local)| {
-        local.block_on(&runtime, async {
+        let served = local.block_on(&runtime, async {
             let signals = Signals::new()?;
             App::bind(config, environment)?.run(signals.next(), signals.next()).await
-        })
+        });
+        // A name that is still being looked up, which can take minutes, is not worth the wait.
+        runtime.shutdown_timeout(LEFTOVERS_MAX);
+        served
     });
     match served {
         Ok(()) => Exit::Yes,
