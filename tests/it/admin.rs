@@ -2,29 +2,21 @@
 
 use serde_json::json;
 
-use crate::support::{INITIALIZE, Router, Server, post};
-
-fn text(output: &std::process::Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
+use crate::support::{INITIALIZE, Router, Server, post, said};
 
 #[tokio::test]
 async fn the_split_is_set_shown_and_recorded() {
     let (one, two) = (Server::mcp("one").await, Server::mcp("two").await);
     let router = Router::start(&[one.address], &[two.address], "").await;
     let set = router.cli(&["set-traffic-split", "primary:90", "secondary:10"]);
-    assert_eq!(set.status.code(), Some(0), "{}", text(&set));
+    assert_eq!(set.status.code(), Some(0), "{}", said(&set));
     assert!(
-        text(&set)
+        said(&set)
             .starts_with("primary:90 secondary:10 for new sessions from now on, revision 2; was primary:100 secondary:0, set by the configuration"),
         "{}",
-        text(&set)
+        said(&set)
     );
-    let status = text(&router.cli(&["status"]));
+    let status = said(&router.cli(&["status"]));
     let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
     assert!(
         status.contains(&format!(
@@ -51,9 +43,9 @@ async fn two_operators_cannot_overwrite_each_other_unseen() {
     let late = router.cli(&["set-traffic-split", "secondary:50", "--expect", "1"]);
     assert_eq!(late.status.code(), Some(1));
     assert!(
-        text(&late).contains("it is primary:90 secondary:10 (revision 2, set by uid"),
+        said(&late).contains("it is primary:90 secondary:10 (revision 2, set by uid"),
         "{}",
-        text(&late)
+        said(&late)
     );
     let blind = router.admin("PUT", "/v1/split", json!({ "primary": 50, "secondary": 50 })).await;
     assert!(blind.unwrap_err().to_string().contains("expected_revision"));
@@ -68,7 +60,7 @@ async fn bad_splits_are_refused() {
         [["primary:90", "secondary:20"], ["primary:x", "secondary:0"], ["third:1", "primary:99"]]
     {
         let output = router.cli(&["set-traffic-split", wrong[0], wrong[1]]);
-        assert_eq!(output.status.code(), Some(64), "{}", text(&output));
+        assert_eq!(output.status.code(), Some(64), "{}", said(&output));
     }
     for body in [
         json!({}),
@@ -88,9 +80,9 @@ async fn a_session_is_explained() {
     let known = router.cli(&["explain", &session]);
     assert_eq!(known.status.code(), Some(0));
     assert!(
-        text(&known).starts_with(&format!("primary  http://{}/mcp\n", one.address)),
+        said(&known).starts_with(&format!("primary  http://{}/mcp\n", one.address)),
         "{}",
-        text(&known)
+        said(&known)
     );
     let unknown = router.cli(&["explain", "made-up"]);
     assert_eq!(unknown.status.code(), Some(1));
@@ -107,11 +99,11 @@ async fn a_reload_is_taken_whole_or_refused_whole() {
     router.edit("secondary = 30", "secondary = 40\nsecundary = 60");
     let refused = router.cli(&["reload"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused).contains("split.secundary: unknown key"), "{}", text(&refused));
+    assert!(said(&refused).contains("split.secundary: unknown key"), "{}", said(&refused));
     router.edit("secondary = 40\nsecundary = 60", "secondary = 40");
     router.edit("listen = \"127.0.0.1:0\"\nstate", "listen = \"127.0.0.1:1\"\nstate");
     let fixed = router.cli(&["reload"]);
-    assert!(text(&fixed).contains("a restart is needed to change listen"), "{}", text(&fixed));
+    assert!(said(&fixed).contains("a restart is needed to change listen"), "{}", said(&fixed));
     let status = router.status().await.unwrap();
     assert_eq!(status["split"]["secondary"], 30);
     assert_eq!(status["last_reload"]["accepted"], false);
@@ -137,7 +129,7 @@ async fn a_second_router_on_the_same_socket_does_not_start() {
     let router = Router::start(&[one.address], &[two.address], "").await;
     let second = router.cli(&["run", "--config", "tidegate.toml"]);
     assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second).contains("another tidegate is running"), "{}", text(&second));
+    assert!(said(&second).contains("another tidegate is running"), "{}", said(&second));
     assert_eq!(router.cli(&["status"]).status.code(), Some(0));
 }
 
@@ -150,7 +142,7 @@ async fn nobody_answers_is_not_no() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output).contains("is it running?"), "{}", text(&output));
+    assert!(said(&output).contains("is it running?"), "{}", said(&output));
 }
 
 #[tokio::test]
@@ -217,12 +209,12 @@ async fn status_is_watched_until_nobody_reads() {
 async fn a_reload_names_what_it_read_and_reads_nothing_else() {
     let (one, two) = (Server::mcp("one").await, Server::mcp("two").await);
     let router = Router::start(&[one.address], &[two.address], "").await;
-    assert!(text(&router.cli(&["reload"])).contains("tidegate.toml: generation 2 is in force"));
+    assert!(said(&router.cli(&["reload"])).contains("tidegate.toml: generation 2 is in force"));
     std::fs::write(router.dir.path().join("other.toml"), "[split]\nsecondary = 77\n").unwrap();
     for other in [["--config", "other.toml"], ["--profile", "none"]] {
         let refused = router.cli(&["reload", other[0], other[1]]);
         assert_eq!(refused.status.code(), Some(64));
-        assert!(text(&refused).contains("not reloaded: this router was started with"));
+        assert!(said(&refused).contains("not reloaded: this router was started with"));
     }
     assert_eq!(router.status().await.unwrap()["generation"], 2);
 }
@@ -234,11 +226,11 @@ async fn whoever_loses_the_old_key_is_told() {
     let session = post(router.address, &[], INITIALIZE).await.session();
     let key = "[affinity]\nkey = \"a new key of at least 32 characters\"\n";
     router.edit("[metrics]", &format!("{key}[metrics]"));
-    assert!(text(&router.cli(&["reload"])).contains("every session of before has ended"));
+    assert!(said(&router.cli(&["reload"])).contains("every session of before has ended"));
     let kept = format!("{key}previous_key = {{ file = \"state/session.key\" }}\n");
     router.edit(key, &kept);
     let kept = router.cli(&["reload"]);
-    assert!(!text(&kept).contains("warning"), "{}", text(&kept));
+    assert!(!said(&kept).contains("warning"), "{}", said(&kept));
     assert_eq!(router.cli(&["explain", &session]).status.code(), Some(0));
 }
 

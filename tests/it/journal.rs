@@ -7,15 +7,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::support::router::PROGRAM;
-use crate::support::{Router, eventually, nobody};
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
+use crate::support::{Router, eventually, nobody, said};
 
 fn journal(router: &Router) -> PathBuf {
     router.dir.path().join("state/audit.jsonl")
@@ -77,13 +69,13 @@ async fn every_line_has_the_state_after_it_and_a_restart_goes_by_the_last() {
     assert_eq!(share(&router).await, 30);
     assert_eq!(router.status().await.unwrap()["revision"], 4);
     let verified = router.cli(&["records", "verify", "--state-dir", "state"]);
-    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
     assert!(
-        text(&verified).starts_with("5 lines in 1 file\nfirst  seq 1  "),
+        said(&verified).starts_with("5 lines in 1 file\nfirst  seq 1  "),
         "{}",
-        text(&verified)
+        said(&verified)
     );
-    assert!(text(&verified).ends_with("\nintact\n"));
+    assert!(said(&verified).ends_with("\nintact\n"));
 }
 
 #[tokio::test]
@@ -105,8 +97,8 @@ async fn an_edit_is_found_and_named() {
         std::fs::write(dir.path().join("state/audit.jsonl"), &whole).unwrap();
         edit(dir.path(), change);
         let found = verify(dir.path(), &["--config", "tidegate.toml"]);
-        assert_eq!(found.status.code(), Some(1), "{}", text(&found));
-        assert!(text(&found).contains(expected), "{}", text(&found));
+        assert_eq!(found.status.code(), Some(1), "{}", said(&found));
+        assert!(said(&found).contains(expected), "{}", said(&found));
         let json = verify(dir.path(), &["--config", "tidegate.toml", "--json"]);
         let json: Value = serde_json::from_slice(&json.stdout).unwrap();
         assert_eq!((&json["intact"], &json["files"]), (&json!(false), &json!(1)));
@@ -129,12 +121,12 @@ async fn a_torn_end_is_survived_and_no_problem() {
     let whole = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 9]).unwrap();
     let torn = verify(dir.path(), &["--state-dir", "state"]);
-    assert_eq!(torn.status.code(), Some(0), "{}", text(&torn));
-    assert!(text(&torn).contains("note: audit.jsonl:4: cut by a crash"), "{}", text(&torn));
+    assert_eq!(torn.status.code(), Some(0), "{}", said(&torn));
+    assert!(said(&torn).contains("note: audit.jsonl:4: cut by a crash"), "{}", said(&torn));
     let router = Router::spawn(dir).await;
     assert_eq!(share(&router).await, 20);
     let mended = router.cli(&["records", "verify", "--state-dir", "state"]);
-    assert_eq!(mended.status.code(), Some(0), "{}", text(&mended));
+    assert_eq!(mended.status.code(), Some(0), "{}", said(&mended));
     assert_eq!(records(&router).last().unwrap()["detail"]["torn"], true);
 }
 
@@ -170,8 +162,8 @@ async fn the_files_of_version_1_are_taken_over() {
     let router = router.restart().await;
     assert_eq!(share(&router).await, 30);
     let verified = router.cli(&["records", "verify", "--state-dir", "state"]);
-    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
-    assert!(text(&verified).starts_with("3 lines in 1 file\nfirst  seq 0  2025"));
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
+    assert!(said(&verified).starts_with("3 lines in 1 file\nfirst  seq 0  2025"));
 }
 
 #[tokio::test]
@@ -179,8 +171,8 @@ async fn no_journal_is_not_an_intact_one() {
     let dir = tempfile::tempdir().unwrap();
     for state_dir in [".", "none"] {
         let none = verify(dir.path(), &["--state-dir", state_dir]);
-        assert_eq!(none.status.code(), Some(2), "{}", text(&none));
-        assert!(text(&none).contains("cannot read the journal in"), "{}", text(&none));
+        assert_eq!(none.status.code(), Some(2), "{}", said(&none));
+        assert!(said(&none).contains("cannot read the journal in"), "{}", said(&none));
     }
 }
 
@@ -190,7 +182,7 @@ async fn a_second_router_on_the_same_state_does_not_start() {
     let second = router.cli(&["run", "--config", "tidegate.toml", "--socket", "second.sock"]);
     assert_eq!(second.status.code(), Some(1));
     let expected = format!("another tidegate (pid {}) uses the state directory", router.pid());
-    assert!(text(&second).contains(&expected), "{}", text(&second));
+    assert!(said(&second).contains(&expected), "{}", said(&second));
     router.split(60, 40).await;
 }
 
@@ -219,14 +211,14 @@ async fn a_full_disk_refuses_changes_and_nothing_else() {
     assert!(good > 50, "{good}: the space kept for that was not used");
     assert!(!reserve.exists());
     assert_eq!(refused.status.code(), Some(1));
-    assert!(text(&refused).contains("could not be recorded"), "{}", text(&refused));
+    assert!(said(&refused).contains("could not be recorded"), "{}", said(&refused));
     assert_eq!(share(&router).await, json!(good % 100));
     logged(&router, "the disk is full").await;
 
     // What is done anyway is done, and is written when there is space again.
     let long = format!("[metrics]\nnonsense_{} = 1", "x".repeat(500));
     router.edit("[metrics]", &long);
-    assert!(text(&router.cli(&["reload"])).contains("metrics.nonsense"));
+    assert!(said(&router.cli(&["reload"])).contains("metrics.nonsense"));
     logged(&router, "a change is not in the journal yet").await;
     std::fs::remove_file(&filler).unwrap();
     let lines = async || {
@@ -237,5 +229,5 @@ async fn a_full_disk_refuses_changes_and_nothing_else() {
     assert_eq!(set(77).status.code(), Some(0));
     assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 64 * 1024);
     let verified = verify(&state, &["--state-dir", "."]);
-    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
 }

@@ -179,5 +179,7 @@ async fn an_answer_that_grows_in_memory_is_refused() {
     let schema = json!([{ "name": "a", "inputSchema": { "enum": numbers } }]);
     let server =
         modern(on("tools/list", move |seen| result(seen, &json!({ "tools": schema })))).await;
-    check(server.address, "").await.is("bad_answer", "no JSON: it takes more than 32 MiB");
+    // It is the memory that this is about: a busy machine takes its time to write so much.
+    let patient = "[health]\ntimeout = '60s'";
+    check(server.address, patient).await.is("bad_answer", "no JSON: it takes more than 32 MiB");
 }

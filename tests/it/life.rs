@@ -113,7 +113,7 @@ async fn a_taken_port_is_one_clear_sentence() {
     assert_eq!(
         text.trim(),
         format!(
-            "tidegate: cannot listen on {}: the port is taken by another program",
+            "tidegate: cannot listen on {}: the port is taken by another program: end that, or listen on another",
             router.address
         )
     );

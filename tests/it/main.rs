@@ -20,9 +20,13 @@ mod limits;
 
 mod log;
 
+mod drain;
+
 mod faults;
 
 mod forwarding;
+
+mod states;
 
 mod streams;
 
@@ -36,11 +40,17 @@ mod admin;
 
 mod alerts;
 
+mod notify;
+
+mod manners;
+
 mod journal;
 
 mod health;
 
 mod verdicts;
+
+mod validate;
 
 mod known;
 
@@ -61,6 +71,14 @@ mod identity;
 mod real;
 
 mod rollouts;
+
+mod baseline;
+
+mod report;
+
+mod deploy;
+
+mod day;
 
 mod rust_sdk;
 

@@ -6,6 +6,8 @@ mod guards;
 
 mod kill;
 
+mod monitor;
+
 mod real;
 
 mod restart;
@@ -15,7 +17,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::support::health::{modern, on, result};
-use crate::support::{INITIALIZE, Reply, Router, Server, WHOAMI, nobody, post, within};
+use crate::support::{INITIALIZE, Reply, Router, Server, WHOAMI, nobody, post, said, within};
 
 /// Steps of these weights, of so much time each; evidence is not asked for.
 fn plan(weights: &[u8], hold: &str) -> String {
@@ -84,16 +86,11 @@ async fn session_on(router: &Router, wanted: &str) -> String {
     .await
 }
 
-fn text(output: &Output) -> String {
-    let said = [output.stdout.as_slice(), &output.stderr].concat();
-    String::from_utf8(said).unwrap()
-}
-
 /// A command that is refused, for a reason with these words.
 #[track_caller]
 fn refused(router: &Router, command: &str, words: &str) {
     let output = router.cli(&command.split(' ').collect::<Vec<_>>());
-    let said = text(&output);
+    let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{command}: {said}");
     assert!(said.contains(words), "{command}: {words}: {said}");
 }
@@ -102,8 +99,8 @@ fn refused(router: &Router, command: &str, words: &str) {
 #[track_caller]
 fn done(router: &Router, command: &str) -> String {
     let output = router.cli(&command.split(' ').collect::<Vec<_>>());
-    assert_eq!(output.status.code(), Some(0), "{command}: {}", text(&output));
-    text(&output)
+    assert_eq!(output.status.code(), Some(0), "{command}: {}", said(&output));
+    said(&output)
 }
 
 fn intact(router: &Router) {
@@ -279,7 +276,7 @@ async fn who_does_not_work_gets_no_rollout() {
     let router = Router::start(&[one.address], &[two], &settings).await;
     refused(&router, "rollout start --allow-breaking", "the secondary");
     let output = within(10, "down", async || {
-        let output = text(&command(&router, "rollout start --allow-breaking").await);
+        let output = said(&command(&router, "rollout start --allow-breaking").await);
         output.contains("no server of the secondary works").then_some(output)
     })
     .await;
@@ -301,14 +298,14 @@ async fn a_catalogue_that_breaks_clients_has_to_be_allowed() {
     })
     .await;
     let output = command(&router, "rollout start").await;
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("in a way that is breaking: see `tidegate diff`"));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("in a way that is breaking: see `tidegate diff`"));
     let output = command(&router, "rollout start --allow-breaking").await;
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     until(&router, "promoted").await;
     // Back it is only more that is offered.
     let output = command(&router, "rollout start").await;
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[tokio::test]
@@ -325,12 +322,12 @@ async fn a_plan_that_cannot_be_is_refused_with_all_its_problems() {
     ] {
         std::fs::write(&file, plan).unwrap();
         let output = router.cli(&["rollout", "start", "--plan", "plan.toml"]);
-        let said = text(&output);
+        let said = said(&output);
         assert!(matches!(output.status.code(), Some(1 | 64)), "{said}");
         assert!(said.contains(words), "{words}: {said}");
     }
     let output = router.cli(&["rollout", "start", "--plan", "nowhere.toml"]);
-    assert!(text(&output).contains("cannot read the plan nowhere.toml"), "{}", text(&output));
+    assert!(said(&output).contains("cannot read the plan nowhere.toml"), "{}", said(&output));
     assert_eq!(decisions(&router).await["rollout"], json!(null));
     std::fs::write(&file, plan(&[7, 100], "1h")).unwrap();
     done(&router, "rollout start --plan plan.toml");
@@ -351,20 +348,20 @@ async fn whoever_watches_learns_how_it_ends() {
     assert_eq!(command(&router, watch).await.status.code(), Some(0));
     start(&router).await;
     let promoted = command(&router, watch).await;
-    assert_eq!(promoted.status.code(), Some(0), "{}", text(&promoted));
-    let said = text(&promoted);
-    assert!(said.contains("step 1 of 2") && said.contains("promoted"), "{said}");
+    assert_eq!(promoted.status.code(), Some(0), "{}", said(&promoted));
+    let told = said(&promoted);
+    assert!(told.contains("step 1 of 2") && told.contains("promoted"), "{told}");
     start(&router).await;
     let (reverted, ()) = tokio::join!(command(&router, watch), async {
         let alert = json!({ "severity": "critical", "source": "me", "reason": "test" });
         router.admin("POST", "/v1/alerts", alert).await.unwrap();
     });
-    assert_eq!(reverted.status.code(), Some(1), "{}", text(&reverted));
-    assert!(text(&reverted).contains("guard security_alert: a critical alert is open: me: test"));
+    assert_eq!(reverted.status.code(), Some(1), "{}", said(&reverted));
+    assert!(said(&reverted).contains("guard security_alert: a critical alert is open: me: test"));
     done(&router, "alert clear 1 --reason test");
     verb(&router, "start", json!({ "plan": plan(&[100], "1h") })).await;
     let late = command(&router, "rollout status --watch --timeout 1s --json").await;
-    assert_eq!(late.status.code(), Some(2), "{}", text(&late));
+    assert_eq!(late.status.code(), Some(2), "{}", said(&late));
     let lines = String::from_utf8(late.stdout).unwrap();
     let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert_eq!(line["rollout"]["state"], "baking");

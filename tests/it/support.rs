@@ -14,6 +14,8 @@ pub mod scrape;
 
 pub mod server;
 
+pub mod visitors;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,6 +57,12 @@ where
 /// An address where nobody listens.
 pub async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// What a command has printed: its answer, then its complaints.
+pub fn said(output: &std::process::Output) -> String {
+    let all = [output.stdout.as_slice(), &output.stderr].concat();
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 /// That an answer is ours, for this reason; returns the id that it names.

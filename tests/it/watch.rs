@@ -154,6 +154,7 @@ fn closed(metric: &str, label: &str) -> Option<Vec<&'static str>> {
         }
         ("tidegate_client_connections_total", "result") => "accepted shed",
         ("tidegate_upstream_connects_total", "result") => "opened failed",
+        ("tidegate_notifications_total", "result") => "sent failed dropped given_up",
         _ => return None,
     };
     Some(words.split_whitespace().collect())
@@ -231,7 +232,9 @@ async fn busy_router() -> (Router, [Server; 2]) {
     let (one, two, spare) =
         (Server::mcp("one").await, Server::mcp("two").await, Server::mcp("spare").await);
     let primary = [one.address, spare.address];
-    let router = Router::start(&primary, &[two.address], "\n[health]\ninterval = \"1s\"").await;
+    let webhook = format!("[[notify.webhooks]]\nname = \"ops\"\nurl = \"http://{}/\"", two.address);
+    let settings = format!("\n[health]\ninterval = \"1s\"\n{webhook}");
+    let router = Router::start(&primary, &[two.address], &settings).await;
     router.split(50, 50).await;
     let mut sessions = Vec::new();
     for _ in 0..24 {

@@ -15,7 +15,7 @@ use tidegate::admin::client::ask;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::{plan, text};
+use super::{plan, said};
 use crate::support::router::PROGRAM;
 use crate::support::{Router, nobody};
 
@@ -93,7 +93,7 @@ fn verify(dir: &Path) {
         .env_clear()
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 /// The share of whoever is not the stable arm.

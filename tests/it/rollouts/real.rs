@@ -2,22 +2,19 @@
 //! in a revert that says why, a good version is promoted, and clients that make mistakes harm
 //! nobody but themselves.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
 
 use super::{decisions, intact, plan, records, start};
 use crate::support::client::once;
 use crate::support::real::{VERSIONS, pairs_of};
-use crate::support::{INITIALIZE, Process, Reply, Router, WHOAMI, delete, post, within};
-
-/// Between two sessions that begin.
-const RHYTHM: Duration = Duration::from_millis(50);
+use crate::support::visitors::{Begun, ask, open, visit, visitors};
+use crate::support::{INITIALIZE, Process, Router, WHOAMI, post, within};
 
 /// What a router is given besides a plan: nothing of it takes longer than these, unless it hangs.
 const SETTINGS: &str =
@@ -50,52 +47,6 @@ impl Ward {
     }
 }
 
-/// When sessions began, and which version each is on.
-type Begun = Rc<RefCell<Vec<(Instant, Option<String>)>>>;
-
-/// A request of a session; how it is answered is for the router to judge.
-async fn ask(router: &Router, session: &str, method: &str, params: Value) -> Reply {
-    let message = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
-    post(router.address, &[("mcp-session-id", session)], &message.to_string()).await
-}
-
-/// Opens a session; `None` if no server does.
-async fn open(router: &Router, headers: &[(&str, &str)]) -> Option<(String, String)> {
-    let reply = post(router.address, headers, INITIALIZE).await;
-    let session = reply.header("mcp-session-id")?.to_owned();
-    let version = reply.json()["result"]["serverInfo"]["version"].as_str()?.to_owned();
-    Some((session, version))
-}
-
-/// A short session, as any client has.
-async fn visit(router: Rc<Ward>, begun: Begun) {
-    let router = &router.router;
-    let at = Instant::now();
-    let opened = open(router, &[]).await;
-    begun.borrow_mut().push((at, opened.as_ref().map(|(_, version)| version.clone())));
-    let Some((session, _)) = opened else { return };
-    let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-    post(router.address, &[("mcp-session-id", &session)], &initialized.to_string()).await;
-    ask(router, &session, "tools/call", json!({ "name": "work", "arguments": {} })).await;
-    let prompt = json!({ "type": "ref/prompt", "name": "greet" });
-    let argument = json!({ "name": "name", "value": "work" });
-    ask(router, &session, "completion/complete", json!({ "ref": prompt, "argument": argument }))
-        .await;
-    delete(router.address, &session).await;
-}
-
-/// Short sessions, without end; gives up those that are under way when it is dropped.
-async fn visitors<F: Future<Output = ()> + 'static>(mut visit: impl FnMut() -> F) {
-    let mut rhythm = interval(RHYTHM);
-    rhythm.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut under_way = JoinSet::new();
-    loop {
-        rhythm.tick().await;
-        under_way.spawn_local(visit());
-        while under_way.try_join_next().is_some() {}
-    }
-}
-
 /// Waits for a state of the rollout, longer than others do.
 async fn reaches(router: &Router, state: &str) -> Value {
     within(100, state, async || {
@@ -125,7 +76,7 @@ async fn falls_sick(server: &str, sickness: &str, guards: &[&str]) {
     })
     .await;
     let kept = within(10, "a session of before", async || {
-        open(router, &[]).await.filter(|(_, version)| version == VERSIONS[1])
+        open(router.address, &[]).await.filter(|(_, version)| version == VERSIONS[1])
     })
     .await;
     let begun = Begun::default();
@@ -144,7 +95,7 @@ async fn falls_sick(server: &str, sickness: &str, guards: &[&str]) {
     };
     let (told, reverted) = tokio::select! {
         told = watched => told,
-        () = visitors(|| visit(Rc::clone(&ward), Rc::clone(&begun))) => unreachable!(),
+        () = visitors(|| visit(router.address, Rc::clone(&begun))) => unreachable!(),
     };
     let all = begun.take();
     let late: Vec<_> = all.iter().filter(|(at, _)| *at > reverted).collect();
@@ -152,8 +103,12 @@ async fn falls_sick(server: &str, sickness: &str, guards: &[&str]) {
     let good = |(_, version): &&(Instant, Option<String>)| version.as_deref() == Some(VERSIONS[0]);
     assert!(late.iter().all(good), "{late:?}");
     if !matches!(sickness, "500" | "crash") {
-        let answer =
-            ask(router, &kept.0, "tools/call", json!({ "name": "whoami", "arguments": {} }));
+        let answer = ask(
+            router.address,
+            &kept.0,
+            "tools/call",
+            json!({ "name": "whoami", "arguments": {} }),
+        );
         assert!(answer.await.text().contains(VERSIONS[1]), "a session of before is kept");
     }
     // What is on record of it.
@@ -167,17 +122,21 @@ async fn falls_sick(server: &str, sickness: &str, guards: &[&str]) {
     let fired = verdicts.iter().find(|it| it["state"] == "fired").unwrap();
     assert_eq!((&fired["guard"], &fired["why"]), (&json!(guard), &detail["why"]));
     if guard == "sequential" {
-        let evidence = &fired["evidence"];
-        let of = |what: &str, arm: &str| evidence[what][arm].as_u64().unwrap();
-        assert!(of("calls", "secondary") > 10 && of("calls", "primary") > 10, "{evidence}");
-        if sickness == "slow" {
-            assert!(evidence["performance"].as_f64().unwrap() < 0.8, "{evidence}");
-        } else {
-            assert!(of("errors", "secondary") > 5, "{evidence}");
-        }
-        assert_eq!(of("faults", "primary"), 0, "{evidence}");
+        is_shown_by(&fired["evidence"], sickness);
     }
     intact(router);
+}
+
+/// That this is evidence of such a sickness.
+fn is_shown_by(evidence: &Value, sickness: &str) {
+    let of = |what: &str, arm: &str| evidence[what][arm].as_u64().unwrap();
+    assert!(of("calls", "secondary") > 10 && of("calls", "primary") > 10, "{evidence}");
+    if sickness == "slow" {
+        assert!(evidence["performance"].as_f64().unwrap() < 0.8, "{evidence}");
+    } else {
+        assert!(of("errors", "secondary") > 5, "{evidence}");
+    }
+    assert_eq!(of("faults", "primary"), 0, "{evidence}");
 }
 
 macro_rules! sicknesses {
@@ -231,14 +190,14 @@ type Visit = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 #[tokio::test]
 #[ignore = "needs tests/run: real SDKs"]
 async fn a_good_python_server_is_promoted() {
-    let test = is_promoted("py2", |ward, begun| Box::pin(visit(ward, begun)), &[]);
+    let test = is_promoted("py2", |ward, begun| Box::pin(visit(ward.router.address, begun)), &[]);
     LocalSet::new().run_until(test).await;
 }
 
 #[tokio::test]
 #[ignore = "needs tests/run: real SDKs"]
 async fn a_good_typescript_server_is_promoted() {
-    let test = is_promoted("ts2", |ward, begun| Box::pin(visit(ward, begun)), &[]);
+    let test = is_promoted("ts2", |ward, begun| Box::pin(visit(ward.router.address, begun)), &[]);
     LocalSet::new().run_until(test).await;
 }
 
@@ -246,7 +205,9 @@ async fn a_good_typescript_server_is_promoted() {
 async fn blunder(ward: Rc<Ward>) {
     let router = &ward.router;
     let token = ("authorization", "Bearer mcp.99999999999");
-    let Some((session, _)) = open(router, &[token]).await else { panic!("nobody opens a session") };
+    let Some((session, _)) = open(router.address, &[token]).await else {
+        panic!("nobody opens a session")
+    };
     let headers = [("mcp-session-id", session.as_str()), token];
     let ask = async |method: &str, params: Value| {
         let message = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{
-    decisions, done, intact, plan, records, refused, scene, session, start, text, until, verb,
+    decisions, done, intact, plan, records, refused, said, scene, session, start, until, verb,
 };
 use crate::support::{Router, within};
 
@@ -183,5 +183,5 @@ async fn on_a_full_disk_the_gate_shuts_and_never_opens() {
         .current_dir(&state)
         .output()
         .unwrap();
-    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
 }
