@@ -13,9 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use http_body::{Body, Frame};
+use hyper::body::Bytes;
+use hyper::body::{Body, Frame};
 use tidegate::mcp::classify::{Call, Kind};
 use tidegate::mcp::{Era, Method};
 use tidegate::observe::report::{Desk, Report};

@@ -78,7 +78,7 @@ impl App {
                 own.push(socket);
             }
         }
-        let metrics = config.metrics.map(bind_one).transpose()?;
+        let metrics = config.metrics.as_ref().map(|it| bind_one(it.listen)).transpose()?;
         let metrics_address =
             metrics.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
         let alerts = match &config.alerts {

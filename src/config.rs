@@ -3,17 +3,20 @@
 //! [`load()`] reads the file (or none), lays the profile over it, resolves secrets and collects
 //! *every* problem with its line and key path. What comes out needs no further checking.
 //! In flow order: `tree` (TOML with places), `profile` (overlays), `file` (typed getters),
-//! `check` (keys, defaults, ranges). Does not know: any other module but `names`.
+//! `check` (keys, defaults, ranges). Does not know: any other module but `names` and `tls`.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::names::{EndpointUrl, PerArm, Split};
+use crate::tls::client::Client;
+use crate::tls::server::Server;
 
 mod load;
 
@@ -28,6 +31,10 @@ mod unknown;
 mod check;
 
 mod affinity;
+
+mod door;
+
+mod tls;
 
 mod health;
 
@@ -47,6 +54,7 @@ mod problem;
 
 mod reload;
 
+pub use door::{Cors, GetBody, Http, Limits, Metrics, ReadOnly, Timeouts, Underscores};
 pub use environment::{Environment, default_socket};
 pub use load::{admin_socket, check_all, load, plan, profile_and_arm, state_dir};
 pub use operate::{Lifecycle, Notice, RefusedCall, Validation, Webhook, WebhookFormat};
@@ -80,7 +88,11 @@ pub struct Config {
     pub split: Split,
     /// What keeps work together.
     pub affinity: Affinity,
-    /// Bounds on what a client may send.
+    /// What is law for clients besides HTTP itself.
+    pub http: Http,
+    /// How clients connect: with TLS, or in cleartext.
+    pub tls: Option<Arc<Server>>,
+    /// Bounds on what a client may send, and on what all of them may take.
     pub limits: Limits,
     /// Bounds on how long things may take.
     pub timeouts: Timeouts,
@@ -99,7 +111,7 @@ pub struct Config {
     /// The admin socket.
     pub admin: Admin,
     /// Where Prometheus scrapes; `None` switches the listener off.
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<Metrics>,
     /// Log output.
     pub log: Log,
     /// Where keys, the split in force and the audit log are kept.
@@ -128,6 +140,8 @@ pub struct ArmConfig {
     pub balance: Balance,
     /// What starts and stops its servers.
     pub lifecycle: Lifecycle,
+    /// How its `https` endpoints are spoken to.
+    pub tls: Arc<Client>,
 }
 
 /// How new sessions are spread over the endpoints of an arm.
@@ -188,42 +202,6 @@ pub enum PrincipalSource {
     Header(HeaderName),
     /// The client's address, written `client-address`.
     ClientAddress,
-}
-
-/// Bounds on what a client may send.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Bytes of all header fields together, names and values. Default 32 KiB.
-    pub header_bytes: usize,
-    /// Number of header fields. Default 100.
-    pub headers: usize,
-    /// Bytes of a request body. Default 4 MiB, as the SDKs'.
-    pub body: u64,
-    /// Client connections at once over all workers. Default 10,000.
-    pub connections: usize,
-}
-
-/// Bounds on how long things may take. `None` means: no limit.
-#[derive(Clone, Debug)]
-pub struct Timeouts {
-    /// From accept (or from the answer before) to a complete request head. Default 10 s.
-    pub header: Duration,
-    /// Between two pieces of a request body. Default 15 s.
-    pub body_idle: Duration,
-    /// To connect to an endpoint. Default 3 s.
-    pub connect: Duration,
-    /// From the request sent to the response head. Default 5 min: servers that answer in JSON are
-    /// silent for as long as their tool runs.
-    pub first_byte: Option<Duration>,
-    /// Between two pieces of the answer to a POST; GET streams have no limit. Default 5 min.
-    pub stream_idle: Option<Duration>,
-    /// Silence on an event stream after which the client is sent a comment. Default 15 s.
-    pub keep_alive: Option<Duration>,
-    /// How long an idle connection to an endpoint is kept. Default 3 s, below the 5 s after which
-    /// common servers close theirs.
-    pub pool_idle: Duration,
-    /// What in-flight exchanges get when the router stops. Default 30 s.
-    pub drain: Duration,
 }
 
 /// How the router finds out whether an endpoint works.
@@ -403,6 +381,8 @@ pub struct AlertsConfig {
     pub listen: SocketAddr,
     /// The bearer token that it wants.
     pub token: Secret,
+    /// With TLS, or in cleartext.
+    pub tls: Option<Arc<Server>>,
 }
 
 /// The admin socket.
@@ -416,6 +396,8 @@ pub struct Admin {
     pub users: Vec<u32>,
     /// Groups that may use it, as gids.
     pub groups: Vec<u32>,
+    /// A second socket, where nothing can be changed.
+    pub read_only: Option<ReadOnly>,
 }
 
 /// Log output.

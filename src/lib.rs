@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`names`] | arms, splits, endpoints: the words, true by construction |
 //! | [`drain`] | ending things in order, with a deadline |
+//! | [`tls`] | certificates, and what each side has to show |
 //! | [`config`] | the checked configuration, and every problem of an unchecked one |
 //! | [`lifecycle`] | the operator's own commands that start and stop servers |
 //! | [`listen`] | sockets, connections, HTTP/1.1 and HTTP/2 |
@@ -42,6 +43,8 @@
 pub mod names;
 
 pub mod drain;
+
+pub mod tls;
 
 pub mod config;
 

@@ -4,11 +4,14 @@
 //! Does not know: configuration files, HTTP, metrics.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+mod endpoint;
+
+pub use endpoint::{EndpointId, EndpointUrl};
 
 /// One of the two versions of the MCP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,7 +97,7 @@ impl<T> PerArm<T> {
 /// Tells values apart in records: the first 64 bits of their SHA-256, in hexadecimal digits.
 pub fn fingerprint(bytes: &[u8]) -> String {
     let mut first = [0; 8];
-    first.copy_from_slice(&Sha256::digest(bytes)[..8]);
+    first.copy_from_slice(&digest::digest(&digest::SHA256, bytes).as_ref()[..8]);
     format!("{:016x}", u64::from_be_bytes(first))
 }
 
@@ -170,102 +173,6 @@ impl TryFrom<RawSplit> for Split {
 impl From<Split> for RawSplit {
     fn from(split: Split) -> Self {
         RawSplit { primary: split.weight(Arm::Primary), secondary: split.secondary }
-    }
-}
-
-/// The place where an endpoint of an arm listens: `http://host:port/path`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct EndpointUrl {
-    host: String,
-    port: u16,
-    path: String,
-}
-
-impl EndpointUrl {
-    /// The host without brackets, to be resolved or parsed as an address.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Whether it is on the router's own machine.
-    pub fn is_loopback(&self) -> bool {
-        let address = self.host.parse::<IpAddr>();
-        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|it| it.is_loopback())
-    }
-
-    /// The TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The path of the MCP endpoint on that server, always with a leading slash.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// `host:port`, as a `Host` header says it.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for EndpointUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path)
-    }
-}
-
-impl FromStr for EndpointUrl {
-    type Err = BadName;
-
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        let bad = |why: &str| BadName(format!("`{text}` {why}"));
-        let uri: http::Uri =
-            text.parse().map_err(|_| bad("is no http URL, such as http://127.0.0.1:3000/mcp"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(bad("needs TLS to the server, which is not there yet: use http://"));
-            }
-            _ => return Err(bad("is no http URL, such as http://127.0.0.1:3000/mcp")),
-        }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| bad("has no host"))?;
-        let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        if authority.contains('@') {
-            return Err(bad("has credentials in it: use `headers` for a token"));
-        }
-        if uri.query().is_some() || text.contains('#') {
-            return Err(bad("has a query or a fragment, which an endpoint cannot have"));
-        }
-        let port = match (uri.port_u16(), authority.ends_with(':')) {
-            (Some(0), _) | (None, true) => return Err(bad("has no usable port")),
-            (Some(port), _) => port,
-            (None, false) => 80,
-        };
-        Ok(EndpointUrl {
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port,
-            path: uri.path().to_owned(),
-        })
-    }
-}
-
-/// What a tag remembers of an endpoint: 48 bits of a hash over arm and URL, so that every replica
-/// of the router, and the same router after a restart, finds the same endpoint by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointId(pub [u8; 6]);
-
-impl EndpointId {
-    /// The id of an arm's endpoint.
-    pub fn of(arm: Arm, url: &EndpointUrl) -> EndpointId {
-        let digest = Sha256::digest(format!("tidegate-endpoint/1 {arm} {url}").as_bytes());
-        let mut id = [0; 6];
-        id.copy_from_slice(&digest[..6]);
-        EndpointId(id)
     }
 }
 
@@ -420,26 +327,5 @@ mod tests {
         assert_eq!(Split::new(90, 10).unwrap().weight(Arm::Secondary), 10);
         assert!(Split::new(90, 20).unwrap_err().0.contains("110"));
         assert!(Split::new(255, 101).is_err());
-    }
-
-    #[test]
-    fn endpoint_urls() {
-        let ok = |text: &str| text.parse::<EndpointUrl>().unwrap().to_string();
-        assert_eq!(ok("http://127.0.0.1:3000/mcp"), "http://127.0.0.1:3000/mcp");
-        assert_eq!(ok("http://mcp.internal"), "http://mcp.internal:80/");
-        assert_eq!(ok("http://[::1]:3000/x"), "http://[::1]:3000/x");
-        for bad in [
-            "127.0.0.1:3000",
-            "ftp://x/",
-            "http://",
-            "http://u:p@h/",
-            "http://h/?q=1",
-            "http://h/mcp#f",
-            "http://h:0/",
-            "https://h/",
-            "",
-        ] {
-            assert!(bad.parse::<EndpointUrl>().is_err(), "{bad}");
-        }
     }
 }

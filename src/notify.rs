@@ -18,8 +18,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::StatusCode;
+use hyper::body::Bytes;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 

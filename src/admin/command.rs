@@ -24,10 +24,10 @@ pub(super) mod rollouts;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -48,7 +48,13 @@ mod tests {
         let peer = runtime.block_on(async {
             tokio::net::UnixStream::from_std(ours).unwrap().peer_cred().unwrap()
         });
-        let nobody = Admin { socket: "/x".into(), mode: 0o600, users: vec![], groups: vec![] };
+        let nobody = Admin {
+            socket: "/x".into(),
+            mode: 0o600,
+            users: vec![],
+            groups: vec![],
+            read_only: None,
+        };
         assert!(may(&peer, &nobody));
     }
 }

@@ -3,10 +3,10 @@
 //! On its own address and on the control plane's thread, so that neither a scrape slows a request
 //! nor a flood of requests hides the figures. Does not know: what the figures say.
 
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Bytes;
 
 use crate::plane::Plane;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::app::{App, StartError};
-use crate::config::{self, Config, Environment, Log, LogFormat, RolloutConfig, Step};
+use crate::config::{self, Config, Environment, Log, LogFormat, Metrics, RolloutConfig, Step};
 use crate::control::rollouts::Start;
 use crate::demo::score::Phase;
 use crate::demo::{self, DemoError, Stage, Summary};
@@ -165,7 +165,7 @@ fn configure(
     let mut config =
         config::load(None, None, environment).map_err(|problems| problems.to_string())?;
     config.listen = vec![at(asked.port)];
-    config.metrics = Some(at(asked.metrics_port));
+    config.metrics = Some(Metrics { listen: at(asked.metrics_port), token: None, tls: None });
     config.state_dir.clone_from(&scratch.0);
     for arm in Arm::ALL {
         let address = servers.get(arm).local_addr().map_err(|error| error.to_string())?;

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::{Authority, PathAndQuery, Uri};
@@ -15,10 +14,10 @@ use super::environment::{SOCKET_VARIABLE, default_socket, default_state_dir};
 use super::file::{Field, Section};
 use super::unknown::nearest;
 use super::{
-    Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Limits, Log, LogFormat,
-    RolloutConfig, Timeouts,
+    Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Log, LogFormat, ReadOnly,
+    RolloutConfig,
 };
-use super::{affinity, decide, health, operate, secret, units};
+use super::{affinity, decide, door, health, operate, secret, tls, units};
 use crate::names::{Arm, BadName, EndpointUrl, PerArm, Split};
 
 /// More addresses than this belong behind a balancer of their own.
@@ -46,8 +45,10 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
         arms: PerArm::from_fn(|name| arm(root.section(name.as_str()), name)),
         split: split(root.section("split")),
         affinity: affinity::affinity(root.section("affinity")),
-        limits: limits(root.section("limits")),
-        timeouts: timeouts(root.section("timeouts")),
+        http: door::http(root.section("http")),
+        tls: tls::server(root.section("tls"), tls::CLIENTS),
+        limits: door::limits(root.section("limits")),
+        timeouts: door::timeouts(root.section("timeouts")),
         health: health::health(root.section("health")),
         guards: decide::guards(root.section("guards")),
         rollout: decide::rollout(root.section("rollout"), &RolloutConfig::default()),
@@ -55,7 +56,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
         validation: operate::validation(root.section("validation")),
         notify: operate::notify(root.section("notify")),
         admin: admin(root.section("admin")),
-        metrics: metrics(root.section("metrics"), &listen, listen_field.as_ref()),
+        metrics: door::metrics(root.section("metrics"), &listen, listen_field.as_ref()),
         log: log(root.section("log")),
         listen,
     }
@@ -111,7 +112,7 @@ fn paths(root: &mut Section<'_>) -> (String, String) {
     (path, sse_path)
 }
 
-fn origin(text: &str) -> Result<String, BadName> {
+pub(super) fn origin(text: &str) -> Result<String, BadName> {
     let bad = || BadName(format!("`{text}` is no origin, such as https://mcp.example.com"));
     let uri: Uri = text.parse().map_err(|_| bad())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -162,6 +163,7 @@ fn arm(mut section: Section<'_>, arm: Arm) -> ArmConfig {
         endpoints: endpoints(&mut section, arm),
         headers: secret::headers(section.section("headers")),
         lifecycle: operate::lifecycle(section.section("lifecycle")),
+        tls: tls::client(section.section("tls")),
         balance: section.choice(
             "balance",
             &[
@@ -207,46 +209,35 @@ fn split(mut section: Section<'_>) -> Split {
 
 // === impl the other sections ===
 
-fn limits(mut section: Section<'_>) -> Limits {
-    Limits {
-        header_bytes: section.kibibytes("header_bytes", 1..=1024, 32) as usize,
-        headers: section.number("headers", 10..=1000, 100),
-        body: section.kibibytes("body", 1..=1024 * 1024, 4096),
-        connections: section.number("connections", 1..=1_000_000, 10_000),
-    }
-}
-
-fn timeouts(mut section: Section<'_>) -> Timeouts {
-    let seconds = Duration::from_secs;
-    Timeouts {
-        header: section.duration("header", seconds(10)),
-        body_idle: section.duration("body_idle", seconds(15)),
-        connect: section.duration("connect", seconds(3)),
-        first_byte: section.duration_or_off("first_byte", seconds(300)),
-        stream_idle: section.duration_or_off("stream_idle", seconds(300)),
-        keep_alive: section.duration_or_off("keep_alive", seconds(15)),
-        pool_idle: section.duration("pool_idle", seconds(3)),
-        drain: section.duration("drain", seconds(30)),
-    }
-}
-
 fn admin(mut section: Section<'_>) -> Admin {
     Admin {
         socket: socket(&mut section),
         mode: mode(&mut section),
         users: ids(section.take("users"), "user", user),
         groups: ids(section.take("groups"), "group", group),
+        read_only: read_only(section.section("read_only")),
     }
+}
+
+/// The socket where nothing can be changed, if one is asked for.
+fn read_only(mut section: Section<'_>) -> Option<ReadOnly> {
+    let socket = section.path("socket", PathBuf::new(), socket_path);
+    let mode = mode(&mut section);
+    let users = ids(section.take("users"), "user", user);
+    let groups = ids(section.take("groups"), "group", group);
+    (!socket.as_os_str().is_empty()).then_some(ReadOnly { socket, mode, users, groups })
 }
 
 fn socket(section: &mut Section<'_>) -> PathBuf {
     let default = default_socket(section.env());
     let asked = section.env().get(SOCKET_VARIABLE).map(PathBuf::from);
-    let written = section.path("socket", default, |path| {
-        let long = format!("is longer than the {SOCKET_PATH_MAX} bytes that a socket may have");
-        if path.as_os_str().len() <= SOCKET_PATH_MAX { Ok(path) } else { Err(BadName(long)) }
-    });
+    let written = section.path("socket", default, socket_path);
     asked.unwrap_or(written)
+}
+
+fn socket_path(path: PathBuf) -> Result<PathBuf, BadName> {
+    let long = format!("is longer than the {SOCKET_PATH_MAX} bytes that a socket may have");
+    if path.as_os_str().len() <= SOCKET_PATH_MAX { Ok(path) } else { Err(BadName(long)) }
 }
 
 fn mode(section: &mut Section<'_>) -> u32 {
@@ -278,22 +269,6 @@ fn user(name: &str) -> Option<u32> {
 
 fn group(name: &str) -> Option<u32> {
     nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
-}
-
-fn metrics(
-    mut section: Section<'_>,
-    listen: &[SocketAddr],
-    listen_field: Option<&Field<'_>>,
-) -> Option<SocketAddr> {
-    let field = section.take("listen");
-    let read = |text: &str| if text == "off" { Ok(None) } else { address(text).map(Some) };
-    let default = Some(SocketAddr::from(([127, 0, 0, 1], 9464)));
-    let metrics = field.as_ref().map_or(default, |field| field.parse(read).flatten());
-    let same = metrics.is_some_and(|address| address.port() != 0 && listen.contains(&address));
-    if let (true, Some(field)) = (same, field.as_ref().or(listen_field)) {
-        field.problem("`listen` and `metrics.listen` are the same address");
-    }
-    metrics
 }
 
 fn log(mut section: Section<'_>) -> Log {

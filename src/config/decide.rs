@@ -164,13 +164,14 @@ fn hold(text: &str) -> Result<Duration, BadName> {
 
 pub(super) fn alerts(mut section: Section<'_>) -> Option<AlertsConfig> {
     let (listen, token) = (section.take("listen"), section.take("token"));
+    let tls = super::tls::server(section.section("tls"), super::tls::SCRAPERS);
     match (listen, token) {
         (None, None) => None,
         (Some(listen), Some(token)) => {
             let listen: Option<SocketAddr> = listen.parse(super::check::address);
             // Whoever can guess it can stop every rollout.
             let token = secret::read_long(&token, TOKEN_BYTES_MIN);
-            Some(AlertsConfig { listen: listen?, token: token? })
+            Some(AlertsConfig { listen: listen?, token: token?, tls })
         }
         (Some(field), None) => {
             field.problem("`alerts.listen` needs `alerts.token`, which its callers have to show");

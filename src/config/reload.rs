@@ -3,7 +3,9 @@
 //! Listeners, threads and files are made once; refusing with a sentence is better than a key that
 //! seems to have changed. Does not know: how a reload is carried out.
 
-use super::Config;
+use std::path::Path;
+
+use super::{Config, ReadOnly};
 use crate::names::{PerArm, fingerprint};
 
 impl Config {
@@ -22,13 +24,15 @@ impl Config {
     pub fn restart_only_changes(&self, new: &Config) -> Vec<&'static str> {
         let listen = |config: &Config| config.alerts.as_ref().map(|alerts| alerts.listen);
         let token = |config: &Config| config.alerts.as_ref().map(|alerts| alerts.token.clone());
+        let metrics = |config: &Config| config.metrics.as_ref().map(|metrics| metrics.listen);
         let differ = [
             ("listen", self.listen != new.listen),
             ("workers", self.workers != new.workers),
             ("state_dir", self.state_dir != new.state_dir),
             ("admin.socket", self.admin.socket != new.admin.socket),
             ("admin.mode", self.admin.mode != new.admin.mode),
-            ("metrics.listen", self.metrics != new.metrics),
+            ("admin.read_only.socket", read_only(self) != read_only(new)),
+            ("metrics.listen", metrics(self) != metrics(new)),
             ("alerts.listen", listen(self) != listen(new)),
             ("alerts.token", token(self) != token(new)),
             ("log.format", self.log.format != new.log.format),
@@ -36,4 +40,9 @@ impl Config {
         ];
         differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
+}
+
+/// The file of the second admin socket.
+fn read_only(config: &Config) -> Option<(&Path, u32)> {
+    config.admin.read_only.as_ref().map(ReadOnly::file)
 }

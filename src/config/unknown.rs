@@ -64,10 +64,33 @@ impl Unknown {
 pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let far = FAR.min(1 + word.chars().count() / 3);
     words
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .map(|candidate| (distance(word, candidate), candidate))
         .min()
         .filter(|(distance, _)| *distance <= far)
         .map(|(_, candidate)| candidate)
+}
+
+/// How many letters have to be added, removed, changed or exchanged with the next one to make one
+/// word of the other (the optimal string alignment distance).
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
+    for at in 0..=one.len() {
+        for to in 0..=other.len() {
+            if at == 0 || to == 0 {
+                rows[at][to] = at + to;
+                continue;
+            }
+            let change = usize::from(one[at - 1] != other[to - 1]);
+            let mut least =
+                (rows[at - 1][to] + 1).min(rows[at][to - 1] + 1).min(rows[at - 1][to - 1] + change);
+            if at > 1 && to > 1 && one[at - 1] == other[to - 2] && one[at - 2] == other[to - 1] {
+                least = least.min(rows[at - 2][to - 2] + 1);
+            }
+            rows[at][to] = least;
+        }
+    }
+    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]

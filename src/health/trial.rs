@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
+use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 

@@ -7,14 +7,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use http::{Request, Response};
-use http_body::Body;
+use hyper::body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::drain::Watcher;
 
@@ -38,8 +38,9 @@ pub struct Bounds {
 }
 
 /// Serves a connection. What goes wrong on it is the client's, and only worth a debug line.
-pub async fn serve<S, B>(stream: TcpStream, service: S, bounds: Bounds, mut ending: Watcher)
+pub async fn serve<T, S, B>(stream: T, service: S, bounds: Bounds, mut ending: Watcher)
 where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: 'static,
     S::Error: std::error::Error + Send + Sync + 'static,

@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::message::{AlertTold, Message};

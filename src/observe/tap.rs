@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use hyper::body::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::mcp::answer::{self, Message, Response};

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
+use hyper::body::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use url::Url;
 
@@ -87,7 +87,7 @@ pub struct Events<B> {
 struct First {
     uri: MessageUri,
     /// As the server wrote it.
-    held: BytesMut,
+    held: Vec<u8>,
     /// Its data.
     data: Kept,
 }
@@ -102,7 +102,7 @@ impl<B> Events<B> {
     /// first event may name the message URI of a legacy session.
     pub fn stream(inner: B, keep_alive: Option<Duration>, uri: Option<MessageUri>) -> Events<B> {
         let keep_alive = keep_alive.map(|after| (after, Box::pin(tokio::time::sleep(after))));
-        let first = uri.map(|uri| First { uri, held: BytesMut::new(), data: Kept::new(HELD_MAX) });
+        let first = uri.map(|uri| First { uri, held: Vec::new(), data: Kept::new(HELD_MAX) });
         Events { inner, reader: Some(Reader::default()), keep_alive, first }
     }
 
@@ -113,7 +113,7 @@ impl<B> Events<B> {
             read_on(reader, &data);
             return data;
         };
-        let (mut out, mut rest) = (BytesMut::new(), &data[..]);
+        let (mut out, mut rest) = (Vec::new(), &data[..]);
         for line in data.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let (_, event) = reader.next(line, &mut first.data);
             first.held.extend_from_slice(line);
@@ -125,7 +125,7 @@ impl<B> Events<B> {
                     None => out.extend_from_slice(&first.held),
                 }
                 out.extend_from_slice(rest);
-                return out.freeze();
+                return out.into();
             }
             if (line.ends_with(b"\n") || line.ends_with(b"\r")) && reader.at_boundary() {
                 // A comment is no event, so there is nothing to wait for.
@@ -138,13 +138,13 @@ impl<B> Events<B> {
         } else {
             out.extend_from_slice(&first.held);
         }
-        out.freeze()
+        out.into()
     }
 
     /// What is still held when the stream ends in the middle of its first event.
     fn left_over(&mut self) -> Option<Bytes> {
         let held = self.first.take()?.held;
-        (!held.is_empty()).then(|| held.freeze())
+        (!held.is_empty()).then(|| held.into())
     }
 
     fn holds_nothing(&self) -> bool {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode};
-use http_body::Body as _;
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 
 use crate::config::Config;

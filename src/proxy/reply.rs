@@ -8,10 +8,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use hyper::body::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
 use serde_json::json;
 
 use crate::config::{Config, ErrorStyle};

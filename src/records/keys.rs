@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 
 use crate::config::{Affinity, Secret};
 use crate::route::principal::Salt;
@@ -47,7 +49,7 @@ pub enum KeyError {
     Damaged(PathBuf),
     /// The operating system has no randomness.
     #[error("cannot make a secret: {0}; configure one, such as affinity.key")]
-    Random(#[from] getrandom::Error),
+    Random(#[from] rand::rngs::SysError),
 }
 
 /// What to do about a secret that is neither configured nor kept.
@@ -102,7 +104,7 @@ fn kept(state_dir: &Path, name: &str, missing: Missing) -> Result<Vec<u8>, KeyEr
         Err(error) => return Err(fail(error)),
     }
     let mut random = [0; 32];
-    getrandom::fill(&mut random)?;
+    SysRng.try_fill_bytes(&mut random)?;
     let secret = BASE64.encode(random);
     write_whole(state_dir, name, format!("{secret}\n").as_bytes()).map_err(fail)?;
     Ok(secret.into_bytes())

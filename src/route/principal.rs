@@ -7,15 +7,14 @@
 
 use std::net::IpAddr;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use aws_lc_rs::hmac;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use sha2::Sha256;
 
 use crate::config::PrincipalSource;
 
 /// The key of the hash.
-pub struct Salt(Hmac<Sha256>);
+pub struct Salt(hmac::Key);
 
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,7 +25,7 @@ impl std::fmt::Debug for Salt {
 impl Salt {
     /// A salt from secret bytes.
     pub fn new(secret: &[u8]) -> Salt {
-        Salt(Hmac::new_from_slice(secret).expect("an HMAC key may have any length"))
+        Salt(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
     /// The point of the first source that the request has, in `[0, 1)`; `None` when it has none.
@@ -50,14 +49,14 @@ impl Salt {
     }
 
     fn hash(&self, source: &[u8], value: &[u8]) -> f64 {
-        let mut mac = self.0.clone();
+        let mut mac = hmac::Context::with_key(&self.0);
         mac.update(b"tidegate-principal/1");
         mac.update(&(source.len() as u64).to_be_bytes());
         mac.update(source);
         mac.update(value);
-        let digest = mac.finalize().into_bytes();
+        let digest = mac.sign();
         let mut high = [0; 8];
-        high.copy_from_slice(&digest[..8]);
+        high.copy_from_slice(&digest.as_ref()[..8]);
         // 53 bits are what a float between 0 and 1 can hold.
         (u64::from_be_bytes(high) >> 11) as f64 / (1_u64 << 53) as f64
     }

@@ -6,10 +6,9 @@
 //! replica with the key, and this router after a restart, reads the same. A tag routes; it never
 //! authenticates anyone. Does not know: which endpoints exist.
 
+use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
 
 use crate::names::EndpointId;
 
@@ -80,26 +79,27 @@ pub struct BadUpstreamId;
 /// One secret, with the character that names it in tags.
 struct Key {
     name: u8,
-    mac: Hmac<Sha256>,
+    mac: hmac::Key,
 }
 
 impl Key {
     fn new(secret: &[u8]) -> Key {
-        let digest = Sha256::digest([b"tidegate-key-name/1 ", secret].concat());
+        let named = [b"tidegate-key-name/1 ", secret].concat();
+        let digest = digest::digest(&digest::SHA256, &named);
         Key {
-            name: BASE64.encode(&digest[..3]).as_bytes()[0],
-            mac: Hmac::new_from_slice(secret).expect("an HMAC key may have any length"),
+            name: BASE64.encode(&digest.as_ref()[..3]).as_bytes()[0],
+            mac: hmac::Key::new(hmac::HMAC_SHA256, secret),
         }
     }
 
-    fn mac(&self, bearer: Bearer, endpoint: EndpointId, id: &str) -> Hmac<Sha256> {
-        let mut mac = self.mac.clone();
+    fn mac(&self, bearer: Bearer, endpoint: EndpointId, id: &str) -> hmac::Tag {
+        let mut mac = hmac::Context::with_key(&self.mac);
         mac.update(b"tidegate-tag/1");
         mac.update(&[bearer.byte(), self.name]);
         mac.update(&endpoint.0);
         mac.update(&(id.len() as u64).to_be_bytes());
         mac.update(id.as_bytes());
-        mac
+        mac.sign()
     }
 }
 
@@ -168,8 +168,8 @@ impl Keyring {
     }
 
     fn sign(&self, bearer: Bearer, endpoint: EndpointId, id: &str) -> String {
-        let mac = self.current.mac(bearer, endpoint, id).finalize().into_bytes();
-        let body = BASE64.encode([&endpoint.0[..], &mac[..MAC_BYTES]].concat());
+        let mac = self.current.mac(bearer, endpoint, id);
+        let body = BASE64.encode([&endpoint.0[..], &mac.as_ref()[..MAC_BYTES]].concat());
         format!("{}{}.{body}", char::from(bearer.byte()), char::from(self.current.name))
     }
 
@@ -188,7 +188,10 @@ impl Keyring {
         keys.into_iter()
             .filter_map(|(age, key)| key.map(|key| (age, key)))
             .filter(|(_, key)| key.name == *name)
-            .find(|(_, key)| key.mac(bearer, endpoint, id).verify_truncated_left(mac).is_ok())
+            .find(|(_, key)| {
+                let whole = key.mac(bearer, endpoint, id);
+                constant_time::verify_slices_are_equal(&whole.as_ref()[..MAC_BYTES], mac).is_ok()
+            })
             .map(|(key, _)| Tag { bearer, endpoint, key, id })
             .ok_or(Forged)
     }

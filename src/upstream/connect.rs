@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http_body::Body;
+use hyper::body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};

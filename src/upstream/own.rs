@@ -8,9 +8,9 @@ use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, response};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::mcp::message::{Reader, Shape};
@@ -134,7 +134,7 @@ impl RequestBody {
     pub async fn peek(&mut self) -> Result<Shape, BodyFault> {
         let mut read = 0;
         // Small pieces are put together, so that many of them take no more room than their bytes.
-        let mut small = BytesMut::new();
+        let mut small = Vec::new();
         while self.rest.is_some() && read < PEEK_MAX {
             let Some(data) = std::future::poll_fn(|cx| self.poll_rest(cx)).await? else { break };
             read += data.len();
@@ -144,12 +144,12 @@ impl RequestBody {
                 continue;
             }
             if !small.is_empty() {
-                self.ahead.push_back(small.split().freeze());
+                self.ahead.push_back(std::mem::take(&mut small).into());
             }
             self.ahead.push_back(data);
         }
         if !small.is_empty() {
-            self.ahead.push_back(small.freeze());
+            self.ahead.push_back(small.into());
         }
         let mut watch = self.watch.borrow_mut();
         if self.rest.is_none() {

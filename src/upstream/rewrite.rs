@@ -168,7 +168,7 @@ fn is_public(named: &Authority, origin: &str) -> bool {
 
 /// Whether a server that names this authority means itself.
 fn is_own(named: &Authority, endpoint: &Endpoint) -> bool {
-    let is_default = named.port().is_none() && endpoint.url.port() == 80;
+    let is_default = named.port().is_none() && endpoint.url.port() == endpoint.url.default_port();
     named.as_str() == endpoint.url.authority()
         || (is_default && named.host() == endpoint.url.host())
 }

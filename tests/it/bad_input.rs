@@ -3,9 +3,9 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! The harness: a router process, scripted servers, a plain client.
 
+pub mod certificates;
+
 pub mod client;
 
 pub mod health;

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 
 use crate::admin::wire::baselines::{Baselines, Headline, Removed, SaveBaseline};

@@ -2,8 +2,8 @@
 //!
 //! Does not know: connections, how servers are started and stopped.
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 
 use crate::admin::wire::deploys::{DeployStep, Deploys};

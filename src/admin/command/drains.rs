@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 
 use crate::admin::wire::operate::{Drain, DrainStatus, Drains};

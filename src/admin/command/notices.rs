@@ -4,9 +4,9 @@
 
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::uri::Authority;
 use http::{Method, Request, StatusCode};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 
 use crate::admin::wire::notices::{TestWebhooks, WebhookStatus, WebhookTested};

@@ -6,8 +6,8 @@ mod level;
 
 use std::path::Path;
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 
 use crate::admin::wire::decide::{

@@ -2,8 +2,8 @@
 //!
 //! Does not know: connections, what a state means.
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 
 use crate::admin::wire::operate::{MakeBackup, RestoreState, StateRestored};

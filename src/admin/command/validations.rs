@@ -2,8 +2,8 @@
 //!
 //! Does not know: connections, how a version is validated.
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
+use hyper::body::Bytes;
 use hyper::body::Incoming;
 use serde_json::json;
 

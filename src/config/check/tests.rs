@@ -58,7 +58,7 @@ fn listeners() {
     check("listen", |config| config.listen, &good, &bad);
     let good = [("'off'", "None"), ("'0.0.0.0:1'", "Some(0.0.0.0:1)")];
     let bad = [("false", "not a boolean"), ("'127.0.0.1:8080'", "are the same address")];
-    check("metrics.listen", |config| config.metrics, &good, &bad);
+    check("metrics.listen", |config| config.metrics.map(|it| it.listen), &good, &bad);
 }
 
 #[test]

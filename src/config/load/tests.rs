@@ -106,7 +106,7 @@ host = "preserv"
 enpoints = ["http://127.0.0.1/"]
 endpoints = "ftp://x"
 [secondary]
-endpoints = ["https://x/", "http://x/", "http://x/"]
+endpoints = ["files://x/", "http://x/", "http://x/"]
 headers = { host = "x", "a b" = "x", x-token = "${NOPE}", y = { file = "/nope" } }
 [split]
 primary = 90
@@ -138,7 +138,7 @@ level = "inof"
         "t.toml:5:8: host: `preserv`: did you mean `preserve`?",
         "t.toml:7:1: primary.enpoints: unknown key `enpoints`; did you mean `endpoints`?",
         "t.toml:8:13: primary.endpoints: `ftp://x` is no http URL",
-        "t.toml:10:14: secondary.endpoints[0]: `https://x/` needs TLS to the server",
+        "t.toml:10:14: secondary.endpoints[0]: `files://x/` is no http URL",
         "t.toml:10:41: secondary.endpoints[2]: `http://x/` is there already",
         "t.toml:11:20: secondary.headers.host: `host` cannot be set",
         "t.toml:11:33: secondary.headers.\"a b\": `a b` is no name of a header",

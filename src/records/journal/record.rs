@@ -5,9 +5,9 @@
 
 use std::time::SystemTime;
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::names::Guard;
 use crate::records::state::State;
@@ -191,8 +191,11 @@ impl Entry {
 /// The hash of a line, as the next one names it.
 pub(super) fn digest(line: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(line).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest::digest(&digest::SHA256, line).as_ref().iter().fold(
+        String::with_capacity(64),
+        |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        },
+    )
 }
