@@ -91,6 +91,7 @@ fn bodies(criterion: &mut Criterion) {
         tally: Rc::new(RefCell::new(Tally::default())),
         tools: Arc::default(),
         suspect_after: 3,
+        eject_after: Some(10),
         access_log: false,
     };
     let json = [500, 20_000, 1_000_000]

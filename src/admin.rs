@@ -1,5 +1,5 @@
-//! The admin socket: HTTP/1.1 with JSON on a Unix socket, for the command line and for curl; and
-//! the listeners for Prometheus and for Alertmanager.
+//! The admin sockets: HTTP/1.1 with JSON on Unix sockets, for the command line and for curl; and the
+//! listeners for Prometheus and for Alertmanager.
 //!
 //! Every request is answered by the control plane's one thread, so changes have an order. Does not
 //! know: how a change is carried out.
@@ -8,17 +8,29 @@ pub mod wire;
 
 pub mod socket;
 
+pub mod groups;
+
 pub mod peer;
+
+pub mod verbs;
+
+mod answers;
+
+mod bearer;
+
+mod body;
+
+mod places;
 
 pub mod status;
 
 mod minute;
 
-pub mod command;
+mod command;
 
-pub mod scrape;
+mod scrape;
 
-pub mod webhook;
+mod webhook;
 
 pub mod serve;
 

@@ -8,19 +8,24 @@ pub mod worker;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::admin::socket::{AdminSocket, SocketError};
+use crate::admin::verbs::Level;
 use crate::admin::{serve, socket};
-use crate::config::{Config, Environment, Secret};
+use crate::config::{Config, Environment};
 use crate::control::{ChangeError, Control};
+use crate::descriptors;
+use crate::dns::LOOK_MAX;
 use crate::drain;
 use crate::listen::accept::{BindError, bind};
+use crate::listen::crowd::Crowd;
 use crate::observe::collect::{Answering, Collector};
 use crate::plane::Plane;
 use crate::records::journal::Actor;
@@ -29,6 +34,15 @@ use worker::{Sockets, Task};
 
 /// How often the workers' counts are brought in and judged.
 const COLLECT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the files of certificates are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What a look-up of a name may take before it counts as failed.
+const LOOK_UP_MAX: Duration = Duration::from_secs(5);
+
+/// How often the memory is looked at: clients can fill it at the speed of the network.
+const WEIGH_EVERY: Duration = Duration::from_millis(100);
 
 /// How often webhooks are told what has happened.
 const TELL_EVERY: Duration = Duration::from_millis(250);
@@ -59,8 +73,9 @@ pub struct App {
     sockets: Vec<Sockets>,
     answering: Vec<Answering>,
     metrics: Option<std::net::TcpListener>,
-    alerts: Option<(std::net::TcpListener, Secret)>,
+    alerts: Option<std::net::TcpListener>,
     admin: AdminSocket,
+    read_only: Option<AdminSocket>,
 }
 
 impl App {
@@ -81,16 +96,16 @@ impl App {
         let metrics = config.metrics.as_ref().map(|it| bind_one(it.listen)).transpose()?;
         let metrics_address =
             metrics.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        let alerts = match &config.alerts {
-            Some(alerts) => Some((bind_one(alerts.listen)?, alerts.token.clone())),
-            None => None,
-        };
-        let alerts_address = alerts.as_ref().map(|(bound, _)| bound.local_addr()).transpose()?;
+        let alerts = config.alerts.as_ref().map(|it| bind_one(it.listen)).transpose()?;
+        let alerts_address = alerts.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
         let admin = socket::bind(&config.admin.socket, config.admin.mode)?;
+        let read_only = config.admin.read_only.as_ref();
+        let read_only = read_only.map(|it| socket::bind(&it.socket, it.mode)).transpose()?;
         let (collector, answering) = Collector::new(config.workers);
         let control = Control::start(config, environment)?;
         let plane = Plane::new(control, collector, listen, metrics_address, alerts_address);
-        Ok(App { plane: Rc::new(plane), sockets, answering, metrics, alerts, admin })
+        descriptors::prepare(plane.table().config.limits.connections)?;
+        Ok(App { plane: Rc::new(plane), sockets, answering, metrics, alerts, admin, read_only })
     }
 
     /// The control plane.
@@ -113,33 +128,36 @@ impl App {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let App { plane, sockets, answering, metrics, alerts, admin } = self;
+        let App { plane, sockets, answering, metrics, alerts, admin, read_only } = self;
+        // Clients that come meanwhile are kept waiting by the system.
+        plane.look_up(LOOK_MAX).await;
         let (trigger, watcher) = drain::pair();
         let (stopped, stopping) = watch::channel(false);
-        let open = Arc::new(AtomicUsize::new(0));
-        let mut threads = Vec::new();
-        for (number, (sockets, answering)) in sockets.into_iter().zip(answering).enumerate() {
-            let task = Task {
-                live: plane.control().live(),
-                sockets,
-                answering,
-                open: Arc::clone(&open),
-                ending: watcher.clone(),
-                stopped: stopping.clone(),
-            };
-            threads.push(worker::start(number, task)?);
-        }
+        let crowd = Arc::new(Crowd::default());
+        let task = |(sockets, answering)| Task {
+            live: plane.control().live(),
+            overload: plane.overload(),
+            sockets,
+            answering,
+            crowd: Arc::clone(&crowd),
+            ending: watcher.clone(),
+            stopped: stopping.clone(),
+        };
+        let tasks = sockets.into_iter().zip(answering).map(task).enumerate();
+        let threads = tasks.map(|(number, task)| worker::start(number, task));
+        let threads = threads.collect::<std::io::Result<Vec<_>>>()?;
         drop(watcher);
-        let admin = tokio::task::spawn_local(serve::admin(Rc::clone(&plane), admin));
+        let asked = [Some((admin, Level::Change)), read_only.map(|it| (it, Level::Read))];
+        let mut asked = answer_on(&plane, asked.into_iter().flatten());
         if let Some(listener) = metrics {
             tokio::task::spawn_local(serve::metrics(Rc::clone(&plane), listener));
         }
-        if let Some((listener, token)) = alerts {
-            tokio::task::spawn_local(serve::notifications(Rc::clone(&plane), listener, token));
+        if let Some(listener) = alerts {
+            tokio::task::spawn_local(serve::notifications(Rc::clone(&plane), listener));
         }
         let mut collecting = tokio::task::spawn_local(collect(Rc::clone(&plane)));
-        let mut following = tokio::task::spawn_local(follow_health(Rc::clone(&plane)));
-        tokio::task::spawn_local(reload_on_hangup(Rc::clone(&plane))?);
+        let mut following = tokio::task::spawn_local(follow(Rc::clone(&plane)));
+        follow_machine(&plane)?;
         let telling = tokio::task::spawn_local(tell(Rc::clone(&plane)));
         plane.set_ready(true);
         announce(&plane);
@@ -159,24 +177,39 @@ impl App {
         following.abort();
         plane.keep_clock();
         plane.board().stop();
-        let limit = plane.table().config.timeouts.drain;
-        tracing::info!(limit = %humantime::format_duration(limit), "stopping: no new connections, finishing what is in flight");
-        tokio::select! {
-            finished = trigger.end(limit) => if !finished {
-                tracing::warn!("stopping: cut what was still open at the end of timeouts.drain");
-            },
-            () = hurry => tracing::warn!("stopping at once: cut what was still open"),
-        }
+        finish(trigger, plane.table().config.timeouts.drain, hurry).await;
         stopped.send_replace(true);
         join(threads).await;
         telling.abort();
         plane.tell_last().await;
         plane.end_history().await;
-        // Dropping the task removes the socket file.
-        admin.abort();
-        let _ = admin.await;
+        // Dropping a task removes its socket file.
+        asked.shutdown().await;
         tracing::info!("stopped");
         if broken { Err(StartError::Unguarded) } else { Ok(()) }
+    }
+}
+
+/// Serves admin sockets, and no more than each is for.
+fn answer_on(
+    plane: &Rc<Plane>,
+    sockets: impl Iterator<Item = (AdminSocket, Level)>,
+) -> JoinSet<std::io::Result<()>> {
+    let mut tasks = JoinSet::new();
+    for (socket, most) in sockets {
+        tasks.spawn_local(serve::admin(Rc::clone(plane), socket, most));
+    }
+    tasks
+}
+
+/// Lets what is in flight finish, within this time or until `hurry`.
+async fn finish(trigger: drain::Trigger, limit: Duration, hurry: impl Future<Output = ()>) {
+    tracing::info!(limit = %humantime::format_duration(limit), "stopping: no new connections, finishing what is in flight");
+    tokio::select! {
+        finished = trigger.end(limit) => if !finished {
+            tracing::warn!("stopping: cut what was still open at the end of timeouts.drain");
+        },
+        () = hurry => tracing::warn!("stopping at once: cut what was still open"),
     }
 }
 
@@ -187,14 +220,19 @@ fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
 
 fn announce(plane: &Plane) {
     let table = plane.table();
+    let config = &table.config;
+    let scheme = |secure: bool| if secure { "https" } else { "http" };
+    let own = scheme(config.tls.is_some());
+    let metrics = scheme(config.metrics.as_ref().is_some_and(|it| it.tls.is_some()));
+    let alerts = scheme(config.alerts.as_ref().is_some_and(|it| it.tls.is_some()));
     let listen: Vec<String> =
-        plane.listen.iter().map(|at| format!("http://{at}{}", table.config.path)).collect();
+        plane.listen.iter().map(|at| format!("{own}://{at}{}", config.path)).collect();
     tracing::info!(
         listen = %listen.join(", "),
         split = %table.split,
         admin = %table.config.admin.socket.display(),
-        metrics = plane.metrics_listen.map_or_else(|| "off".to_owned(), |at| format!("http://{at}/metrics")),
-        alerts = plane.alerts_listen.map_or_else(|| "off".to_owned(), |at| format!("http://{at}/v1/alertmanager")),
+        metrics = plane.metrics_listen.map_or_else(|| "off".to_owned(), |at| format!("{metrics}://{at}/metrics")),
+        alerts = plane.alerts_listen.map_or_else(|| "off".to_owned(), |at| format!("{alerts}://{at}/v1/alertmanager")),
         "tidegate {} is ready", env!("CARGO_PKG_VERSION"),
     );
 }
@@ -219,8 +257,38 @@ async fn tell(plane: Rc<Plane>) {
     }
 }
 
+/// Takes over what changes on this machine: the configuration when it is told to, certificates and
+/// memory by itself.
+fn follow_machine(plane: &Rc<Plane>) -> std::io::Result<()> {
+    tokio::task::spawn_local(reload_on_hangup(Rc::clone(plane))?);
+    tokio::task::spawn_local(follow_certificates(Rc::clone(plane)));
+    tokio::task::spawn_local(follow_memory(Rc::clone(plane)));
+    Ok(())
+}
+
+async fn follow_memory(plane: Rc<Plane>) {
+    let mut every = tokio::time::interval(WEIGH_EVERY);
+    loop {
+        every.tick().await;
+        plane.watch_memory();
+    }
+}
+
+async fn follow_certificates(plane: Rc<Plane>) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    loop {
+        every.tick().await;
+        plane.follow_certificates().await;
+    }
+}
+
+/// Follows the servers: where they are, and how they stand.
+async fn follow(plane: Rc<Plane>) {
+    tokio::join!(follow_health(&plane), follow_names(&plane));
+}
+
 /// Takes over what handshakes find out, as soon as they do, and what time changes in it.
-async fn follow_health(plane: Rc<Plane>) {
+async fn follow_health(plane: &Plane) {
     plane.board().sync(&plane.table());
     loop {
         // An endpoint that comes back gets a little more each second.
@@ -230,13 +298,27 @@ async fn follow_health(plane: Rc<Plane>) {
     }
 }
 
+/// Looks up names again and again.
+async fn follow_names(plane: &Plane) {
+    let mut last = Instant::now();
+    loop {
+        // A reload may have brought the next time forward.
+        let next = last + plane.table().config.dns.interval;
+        tokio::time::sleep_until(next.min(Instant::now() + COLLECT_EVERY)).await;
+        if Instant::now() >= next {
+            plane.look_up(LOOK_UP_MAX).await;
+            last = Instant::now();
+        }
+    }
+}
+
 /// Reloads at every SIGHUP; the result is in the log and in `status`.
 fn reload_on_hangup(plane: Rc<Plane>) -> std::io::Result<impl Future<Output = ()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         while hangup.recv().await.is_some() {
             let actor = Actor::Signal { name: "SIGHUP".to_owned() };
-            if plane.reload(&actor, true).is_ok() {
+            if plane.reload(&actor, true).await.is_ok() {
                 tracing::info!(generation = plane.table().generation, "configuration reloaded");
             }
         }

@@ -32,6 +32,8 @@ mod check;
 
 mod affinity;
 
+mod dns;
+
 mod door;
 
 mod tls;
@@ -54,9 +56,10 @@ mod problem;
 
 mod reload;
 
+pub use dns::Dns;
 pub use door::{Cors, GetBody, Http, Limits, Metrics, ReadOnly, Timeouts, Underscores};
 pub use environment::{Environment, default_socket};
-pub use load::{admin_socket, check_all, load, plan, profile_and_arm, state_dir};
+pub use load::{admin_sockets, check_all, load, plan, profile_and_arm, state_dir};
 pub use operate::{Lifecycle, Notice, RefusedCall, Validation, Webhook, WebhookFormat};
 pub use problem::{Problem, Problems};
 
@@ -96,6 +99,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds on how long things may take.
     pub timeouts: Timeouts,
+    /// How names that stand for several endpoints are followed.
+    pub dns: Dns,
     /// How the router finds out whether an endpoint works.
     pub health: Health,
     /// What shuts the gate.
@@ -220,6 +225,9 @@ pub struct Health {
     /// Transport faults in a row on real traffic that call for a handshake at once, 1 to 1000.
     /// Default 3.
     pub suspect_after: u32,
+    /// Calls in a row that fail by the server's fault, after which an endpoint gets no new work for a
+    /// while, 1 to 1000. Default 10; `None`: it goes on getting it.
+    pub eject_after: Option<u32>,
     /// Which handshake is made.
     pub protocol: Protocol,
     /// The `Host` of a handshake where servers see the client's own.

@@ -4,9 +4,13 @@
 //! Lives in the control plane's one thread, so changes have an order. Does not know: how a request
 //! is routed, how an operator asks.
 
+mod certificates;
+
 mod drains;
 
 pub mod deploys;
+
+mod names;
 
 pub mod rollouts;
 

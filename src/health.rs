@@ -26,12 +26,15 @@ pub mod probe;
 
 pub mod board;
 
+pub mod outliers;
+
 pub mod hold;
 
 pub mod trial;
 
 pub use board::Board;
 pub use handshake::Probe;
+pub use outliers::Outliers;
 pub use state::State;
 pub use subject::Subject;
 pub use verdict::Verdict;

@@ -13,6 +13,9 @@
 //! |---|---|
 //! | [`names`] | arms, splits, endpoints: the words, true by construction |
 //! | [`drain`] | ending things in order, with a deadline |
+//! | [`descriptors`] | how many files and sockets the process may open |
+//! | [`dns`] | names, and the endpoints that they stand for |
+//! | [`overload`] | what is shed while memory is short |
 //! | [`tls`] | certificates, and what each side has to show |
 //! | [`config`] | the checked configuration, and every problem of an unchecked one |
 //! | [`lifecycle`] | the operator's own commands that start and stop servers |
@@ -43,6 +46,12 @@
 pub mod names;
 
 pub mod drain;
+
+pub mod descriptors;
+
+pub mod dns;
+
+pub mod overload;
 
 pub mod tls;
 

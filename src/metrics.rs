@@ -11,30 +11,41 @@ mod connections;
 
 mod health;
 
+mod names;
+
+mod memory;
+
 mod decisions;
 
 mod notices;
 
-use std::collections::HashMap;
+mod tls;
+
+use std::collections::{BTreeMap, HashMap};
 
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::alerts::{Alerts, Severity};
-use crate::health::Board;
+use crate::dns::Answer;
 use crate::health::diff::Diff;
+use crate::health::{Board, Outliers};
 use crate::judge::Judgement;
 use crate::names::{Arm, Guard, PerArm};
 use crate::notify::WebhookStanding;
 use crate::observe::tally::{Gauges, Labels, Tally};
+use crate::overload::Shedding;
 use crate::rollout::Rollout;
-use crate::route::{RoutingTable, Tools};
+use crate::route::{Endpoint, RoutingTable, Tools};
 use crate::upstream::pool::PoolCounts;
 
 use connections::Connections;
 use decisions::Decisions;
 use health::Health;
 use histogram::Durations;
+use memory::Memory;
+use names::Names;
 use notices::Notifications;
+use tls::Tls;
 use traffic::Traffic;
 
 /// All metrics.
@@ -45,8 +56,11 @@ pub struct Metrics {
     connections: Connections,
     table: Table,
     health: Health,
+    names: Names,
     decisions: Decisions,
     notifications: Notifications,
+    tls: Tls,
+    memory: Memory,
     alerts: IntGaugeVec,
     /// The latest sample of each worker, to add up what is there.
     gauges: HashMap<usize, (Gauges, PoolCounts)>,
@@ -62,6 +76,8 @@ struct Table {
 }
 
 const ALERTS: &str = "Security alerts that nobody has cleared.";
+
+pub use tls::Expiry;
 
 /// No labels.
 const NONE: [&str; 0] = [];
@@ -148,8 +164,11 @@ impl Metrics {
             connections: Connections::new(&registry),
             table: Table::new(&registry),
             health: Health::new(&registry),
+            names: Names::new(&registry),
             decisions: Decisions::new(&registry),
             notifications: Notifications::new(&registry),
+            tls: Tls::new(&registry),
+            memory: Memory::new(&registry),
             alerts: gauge(&registry, "tidegate_alerts_open", &["severity"], ALERTS),
             registry,
             gauges: HashMap::new(),
@@ -168,7 +187,10 @@ impl Metrics {
 
     /// Adds what a worker has done with connections, and notes what is there.
     pub fn absorb(&mut self, worker: usize, tally: &Tally, pool: PoolCounts) {
-        self.connections.absorb(tally.accepted, tally.shed, pool);
+        self.connections.absorb(tally, pool);
+        for (result, count) in &tally.handshakes {
+            self.tls.count("listen", result, *count);
+        }
         self.gauges.insert(worker, (tally.now, pool));
         let sum = |of: fn(&(Gauges, PoolCounts)) -> usize| self.gauges.values().map(of).sum();
         self.connections.set(
@@ -190,13 +212,28 @@ impl Metrics {
     }
 
     /// What the handshakes say now, and those that have ended since the last time.
-    pub fn set_health(&mut self, table: &RoutingTable, board: &Board) {
+    pub fn set_health(&mut self, table: &RoutingTable, board: &Board, outliers: &Outliers) {
         for ((id, verdict), count) in board.take_counts() {
             if let Some(endpoint) = table.endpoint(id) {
                 self.health.count(endpoint.arm, &endpoint.url.to_string(), verdict, count);
             }
         }
-        self.health.set(table, board);
+        self.health.set(table, board, outliers);
+    }
+
+    /// Counts an endpoint that gets no new work for a while, since its calls fail.
+    pub fn count_ejection(&self, endpoint: &Endpoint) {
+        self.health.count_ejection(endpoint);
+    }
+
+    /// How much memory there is, in bytes, and what is shed for it.
+    pub fn set_memory(&self, resident: u64, limit: u64, shed: Shedding) {
+        self.memory.set(resident, limit, shed);
+    }
+
+    /// Look-ups of names that ended at so many seconds since 1970, and the table that they led to.
+    pub fn set_names(&mut self, answers: &BTreeMap<String, Answer>, table: &RoutingTable, at: u64) {
+        self.names.set(answers, table, at);
     }
 
     /// How what the arms offer differs; `None` while that is not known.
@@ -228,6 +265,16 @@ impl Metrics {
     /// How the webhooks fare.
     pub fn set_notices(&self, webhooks: &[WebhookStanding]) {
         self.notifications.set(webhooks);
+    }
+
+    /// Counts a handshake of TLS on one of the control plane's listeners.
+    pub fn count_handshake(&self, listener: &str, result: &str) {
+        self.tls.count(listener, result, 1);
+    }
+
+    /// The certificates in use, and whether all files could be read when they last changed.
+    pub fn set_certificates(&self, certificates: &[Expiry], all_read: bool) {
+        self.tls.set(certificates, all_read);
     }
 
     /// Counts a revert.

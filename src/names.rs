@@ -9,8 +9,11 @@ use std::str::FromStr;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
+mod door;
+
 mod endpoint;
 
+pub use door::{Cut, Shed};
 pub use endpoint::{EndpointId, EndpointUrl};
 
 /// One of the two versions of the MCP server.

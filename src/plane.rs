@@ -7,6 +7,8 @@ pub mod alerts;
 
 mod baseline;
 
+pub mod certificates;
+
 pub mod baselines;
 
 pub mod compare;
@@ -19,6 +21,8 @@ pub mod drains;
 
 mod deploys;
 
+pub mod memory;
+
 pub mod figures;
 
 mod progress;
@@ -26,6 +30,8 @@ mod progress;
 mod notices;
 
 mod history;
+
+mod names;
 
 mod standing;
 
@@ -43,9 +49,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::control::{ChangeError, Control};
-use crate::health::Board;
+use crate::dns::Lookups;
 use crate::health::catalogue::Catalogue;
 use crate::health::diff::{Class, Diff, diff};
+use crate::health::{Board, Outliers};
 use crate::judge::window::Window;
 use crate::judge::{Judge, Judgement};
 use crate::metrics::Metrics;
@@ -53,6 +60,7 @@ use crate::names::{Arm, PerArm, Split};
 use crate::notify::Notices;
 use crate::observe::collect::{Collector, Sample};
 use crate::observe::join::Join;
+use crate::overload::{Overload, Pressure};
 use crate::records::baseline::read as recorded;
 use crate::records::history::Writer;
 use crate::records::journal::Actor;
@@ -61,9 +69,11 @@ use crate::route::RoutingTable;
 
 use baseline::Usual;
 use baselines::Keeping;
+use certificates::Certificates;
 use decide::Alarms;
 use drains::Activity;
 use history::Recorder;
+use memory::Memory;
 use progress::Progress;
 
 /// Everything that is not on the way of a request.
@@ -73,11 +83,17 @@ pub struct Plane {
     collector: tokio::sync::Mutex<Collector>,
     measures: RefCell<Measures>,
     board: Rc<Board>,
+    lookups: RefCell<Lookups>,
+    outliers: RefCell<Outliers>,
+    overload: Arc<Overload>,
+    memory: Cell<Memory>,
+    pressure: RefCell<Pressure>,
     offers: RefCell<Offers>,
     judgement: RefCell<Option<Judgement>>,
     /// When the last look was.
     looked: Cell<Instant>,
     alarms: RefCell<Alarms>,
+    files: RefCell<Certificates>,
     usual: RefCell<Usual>,
     activity: RefCell<Activity>,
     keeping: RefCell<Keeping>,
@@ -165,7 +181,9 @@ impl Plane {
         let running = control.running().map(|rollout| rollout.id.clone());
         let keeping = Keeping::find(state_dir, running.as_deref());
         let progress = Progress::find(state_dir, running.as_deref());
+        let files = RefCell::new(Certificates::of(&table.config));
         let plane = Plane {
+            files,
             control: RefCell::new(control),
             collector: tokio::sync::Mutex::new(collector),
             measures: RefCell::new(Measures {
@@ -177,6 +195,11 @@ impl Plane {
                 recorder: Recorder::new(Writer::new(&table.config.state_dir), now),
             }),
             board: Board::new(),
+            lookups: RefCell::default(),
+            outliers: RefCell::default(),
+            overload: Arc::default(),
+            memory: Cell::default(),
+            pressure: RefCell::default(),
             offers: RefCell::default(),
             judgement: RefCell::default(),
             looked: Cell::new(now),
@@ -212,7 +235,7 @@ impl Plane {
 
     /// Whether new clients are welcome.
     pub fn is_ready(&self) -> bool {
-        self.ready.get()
+        self.ready.get() && !self.overload.sheds_connections()
     }
 
     /// Opens or closes the door for load balancers in front of us.
@@ -241,9 +264,18 @@ impl Plane {
 
     /// Reads the configuration again, and refuses it if it gives the candidate more and may not;
     /// returns what the operator should know about the change.
-    pub fn reload(&self, actor: &Actor, may_raise: bool) -> Result<Option<String>, ChangeError> {
+    pub async fn reload(
+        &self,
+        actor: &Actor,
+        may_raise: bool,
+    ) -> Result<Option<String>, ChangeError> {
+        self.look_ahead().await;
+        let before = self.files.borrow().before_reload();
         let result = self.control.borrow_mut().reload(actor, may_raise);
         let table = self.table();
+        if result.is_ok() {
+            self.files.borrow_mut().reloaded(&table.config, &before);
+        }
         self.board.sync(&table);
         self.measures.borrow_mut().judge.set_rules(table.config.guards.clone());
         self.measures.borrow().metrics.set_reload(result.is_ok(), seconds(SystemTime::now()));
@@ -276,9 +308,25 @@ impl Plane {
         self.offers.borrow()
     }
 
-    /// Takes over what the handshakes have found out, and what time has changed in it.
+    /// What is known of endpoints that fail their calls.
+    pub fn outliers(&self) -> Ref<'_, Outliers> {
+        self.outliers.borrow()
+    }
+
+    /// Takes over what the handshakes and the calls have told, and what time has changed in it.
     pub fn follow_health(&self) {
-        self.control.borrow().set_fitness(&self.board.fitness(Instant::now()));
+        let (table, now) = (self.table(), Instant::now());
+        let mut fitness = self.board.fitness(now);
+        let out = self.outliers.borrow_mut().judge(&table, &mut fitness, now);
+        for endpoint in out.into_iter().filter_map(|id| table.endpoint(id)) {
+            if let Some(why) = self.outliers.borrow().why(endpoint.id, now) {
+                let (arm, url, lasts) =
+                    (endpoint.arm, &endpoint.url, humantime::format_duration(why.lasts));
+                tracing::warn!(%arm, endpoint = %url, %lasts, times = why.times, "no new work: {why}");
+            }
+            self.measures.borrow().metrics.count_ejection(endpoint);
+        }
+        self.control.borrow().set_fitness(&fitness);
         self.compare();
         self.show_table();
     }
@@ -319,7 +367,7 @@ impl Plane {
         let table = self.table();
         let mut measures = self.measures.borrow_mut();
         measures.metrics.set_table(&table);
-        measures.metrics.set_health(&table, &self.board);
+        measures.metrics.set_health(&table, &self.board, &self.outliers.borrow());
     }
 }
 

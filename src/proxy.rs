@@ -10,34 +10,47 @@ pub mod door;
 
 pub mod events;
 
+pub mod marks;
+
 pub mod pass;
 
 pub mod reply;
 
+pub mod request_id;
+
+pub mod room;
+
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use crate::names::Cut;
 use crate::observe::tally::Tally;
+use crate::overload::{Overload, Shedding};
 use crate::route::affinity::Place;
 use crate::route::choose::candidates;
+use crate::route::endpoint::InFlight;
 use crate::route::{Endpoint, Live, RoutingTable};
 use crate::upstream::forward::{Answered, Forward, ForwardError, UNAVAILABLE};
+use crate::upstream::forwarded::Peer;
 use crate::upstream::pool::Pool;
+use crate::upstream::request_body::BodyFault;
 use crate::upstream::rewrite;
 
 use inbound::Inbound;
+use marks::Marks;
 use reply::{Refusal, ReplyBody};
 
-/// What one worker works with; nothing in it is shared but the table.
+/// What one worker works with; nothing in it is shared but the table and what is shed.
 #[derive(Clone)]
 pub struct Worker {
     /// The table in force.
     pub live: Arc<Live>,
+    /// What is shed.
+    pub overload: Arc<Overload>,
     /// This worker's connections to the servers.
     pub pool: Rc<Pool>,
     /// This worker's counts.
@@ -48,16 +61,24 @@ pub struct Worker {
 /// for: a client that has already left is counted too.
 pub fn handle(
     worker: Worker,
-    peer: SocketAddr,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<ReplyBody>> {
     let table = worker.live.load();
     let mut inbound = Inbound::receive(request, peer, &table, &worker.tally);
     async move {
-        match carry(&worker, &table, &mut inbound).await {
+        let marks = Marks::of(&inbound, &table.config);
+        let mut response = match carry(&worker, &table, &mut inbound).await {
             Ok(response) => response,
-            Err(refusal) => reply::refuse(&refusal, inbound, &table.config),
-        }
+            Err(refusal) => {
+                if matches!(refusal, Refusal::Body(BodyFault::Stalled)) {
+                    worker.tally.borrow_mut().cut(Cut::Body);
+                }
+                reply::refuse(&refusal, inbound, &table.config)
+            }
+        };
+        marks.put_on(response.headers_mut());
+        response
     }
 }
 
@@ -68,17 +89,26 @@ async fn carry(
     inbound: &mut Inbound,
 ) -> Result<Response<ReplyBody>, Refusal> {
     door::admit(inbound, &table.config)?;
+    if marks::is_preflight(inbound, &table.config) {
+        return Ok(reply::preflight());
+    }
+    match worker.overload.shed() {
+        Shedding::Everything => return Err(Refusal::Overloaded),
+        Shedding::NewWork if !inbound.has_session(table) => return Err(Refusal::Overloaded),
+        _ => {}
+    }
     inbound.classify().await?;
     let place = inbound.place(table)?;
     if inbound.ends_minted_session(&place) {
         return Ok(reply::session_ended(inbound));
     }
-    let endpoints = candidates(table, &place, rand::random);
+    let mut endpoints = candidates(table, &place, rand::random);
     if matches!(place, Place::New) && inbound.call.opens_session() {
         let share = table.effective.secondary;
         worker.tally.borrow_mut().draws.add(endpoints[0].arm, share);
     }
-    let answered = send(worker, table, inbound, &place, &endpoints).await?;
+    let in_flight = room::enter(worker, inbound, &mut endpoints, &table.config).await?;
+    let answered = send(worker, table, inbound, &place, &endpoints, in_flight).await?;
     pass::answer(worker, table, inbound, answered)
 }
 
@@ -89,6 +119,7 @@ async fn send(
     inbound: &mut Inbound,
     place: &Place,
     endpoints: &[Arc<Endpoint>],
+    in_flight: InFlight,
 ) -> Result<Answered, Refusal> {
     let config = &table.config;
     let forward = Forward {
@@ -100,8 +131,7 @@ async fn send(
     let (session, body) = (place.upstream_session(), inbound.take_body());
     let first = endpoints[0].arm;
     let (arm, faults) = (Cell::new(first), Cell::new(0));
-    // A client that leaves while we wait leaves this one.
-    inbound.report.set_arm(arm.get());
+    let is_call = inbound.report.is_call();
     let head =
         |to: &Endpoint| rewrite::request(&inbound.head, to, session, &inbound.client, config);
     let failed = |on: &Endpoint, error: Option<&ForwardError>| {
@@ -111,12 +141,15 @@ async fn send(
                 Some(ForwardError::Unreachable(_)) => on.note_refusal(),
                 _ => on.note_fault(config.health.suspect_after),
             }
+            if is_call {
+                on.note_failed_call(config.health.eject_after);
+            }
             faults.set(faults.get() + 1);
         }
         let reason = error.map_or(UNAVAILABLE, ForwardError::reason);
         worker.tally.borrow_mut().failed_attempt(on.arm, reason);
     };
-    let answered = forward.send(endpoints, head, failed, body).await;
+    let answered = forward.send(endpoints, in_flight, head, failed, body).await;
     let asked = answered.as_ref().map_or(arm.get(), |answered| answered.endpoint.arm);
     if asked != first && faults.get() > 0 {
         inbound.report.covered(first);

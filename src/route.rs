@@ -8,6 +8,10 @@ pub mod tools;
 
 pub mod eligible;
 
+pub mod room;
+
+pub mod endpoint;
+
 pub mod table;
 
 pub mod live;
@@ -23,6 +27,7 @@ pub mod choose;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use endpoint::Endpoint;
 pub use live::Live;
-pub use table::{Closed, Course, Endpoint, RoutingTable};
+pub use table::{Closed, Course, RoutingTable};
 pub use tools::Tools;

@@ -3,13 +3,19 @@
 //!
 //! Values that are already true: what cannot work is found out when they are made, from files, and
 //! not at the first handshake. They are immutable; files that have changed make new ones. Does not
-//! know: sockets, the configuration's keys, who connects.
+//! know: the configuration's keys, who connects.
+
+pub mod name;
 
 pub mod identity;
 
 pub mod server;
 
 pub mod client;
+
+pub mod fault;
+
+pub mod stream;
 
 use std::sync::Arc;
 

@@ -4,6 +4,8 @@
 
 pub mod request_body;
 
+mod dial;
+
 pub mod connect;
 
 pub mod pool;
@@ -11,6 +13,8 @@ pub mod pool;
 pub mod forwarded;
 
 pub mod rewrite;
+
+pub mod via;
 
 pub mod answer;
 

@@ -3,27 +3,23 @@
 //! Does not know: what is asked.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use super::wire::Refused;
 
 /// How long the router may take; a reload reads files and writes a record.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-
-/// Bytes of all metrics; a router of many tools and endpoints has about one MiB.
-const SCRAPE_MAX: usize = 32 << 20;
 
 /// Why there is no answer, or not the one that was hoped for.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +34,11 @@ pub enum AskError {
         /// Why not.
         source: io::Error,
     },
+    /// Somebody answers, but not this user.
+    #[error(
+        "this user may not connect to {0}: ask its owner (`[admin] mode`, users and groups), or, to look and change nothing, name the socket of [admin.read_only] with --socket"
+    )]
+    NotAllowed(PathBuf),
     /// Not in time.
     #[error(
         "the router did not answer within {} s: see its log, and whether its machine has CPU to spare",
@@ -70,41 +71,16 @@ pub async fn ask<T: DeserializeOwned>(
         .unwrap_or(Err(AskError::Timeout))
 }
 
-/// What Prometheus would get from the router's own listener.
-///
-/// # Errors
-/// When it is not there, or does not answer with figures.
-pub async fn scrape(listener: SocketAddr) -> Result<String, AskError> {
-    let fail = |source| AskError::NotRunning { path: listener.to_string().into(), source };
-    let scraping = async {
-        let stream = TcpStream::connect(listener).await.map_err(fail)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let request = Request::get("/metrics")
-            .header(HOST, listener.to_string())
-            .body(Full::new(Bytes::new()))
-            .expect("path and address are well formed");
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), SCRAPE_MAX).collect().await;
-        let text = body.map_err(|error| fail(io::Error::other(error)))?.to_bytes();
-        if !status.is_success() {
-            return Err(fail(io::Error::other(format!("HTTP {}", status.as_u16()))));
-        }
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    };
-    tokio::time::timeout(ANSWER_MAX, scraping).await.unwrap_or(Err(AskError::Timeout))
-}
-
 async fn exchange<T: DeserializeOwned>(
     socket: &Path,
     method: Method,
     path: &str,
     body: &impl Serialize,
 ) -> Result<T, AskError> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| AskError::NotRunning { path: socket.to_owned(), source })?;
+    let stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => AskError::NotAllowed(socket.to_owned()),
+        _ => AskError::NotRunning { path: socket.to_owned(), source },
+    })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::builder()

@@ -1,6 +1,7 @@
-//! The verbs of the admin socket: one request in, one JSON answer out.
+//! The verbs of the admin sockets: one request in, one JSON answer out.
 //!
-//! Does not know: connections, credentials beyond the actor that it is given.
+//! What is no verb, or not for this caller, is refused before any of its body is read. Does not
+//! know: connections, credentials beyond the caller that it is given.
 
 mod alerts;
 
@@ -22,13 +23,11 @@ mod notices;
 
 pub(super) mod rollouts;
 
-use std::time::Duration;
+use std::rc::Rc;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::request::Parts;
+use http::{Method, Request, StatusCode, Uri};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,100 +38,148 @@ use crate::records::journal::Actor;
 use crate::route::affinity;
 use crate::route::tag::{Bearer, Forged, KeyAge, Tag};
 
+use super::answers::{self, Answer, Answers, whole};
 use super::status;
-use super::wire::{Explain, Explained, Refused, Reloaded, SetSplit, SplitChanged};
-
-/// Bytes of a request's body.
-const BODY_MAX: usize = 256 * 1024;
-
-/// How long it may take.
-const BODY_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// Every verb, for whoever asks for another one.
-const ALL: &str = "there are GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain, \
-     GET and POST /v1/alerts, POST /v1/alerts/clear, GET /v1/rollout, GET /v1/rollout/confirmation, \
-     POST /v1/rollout/{start,pause,resume,promote,confirm,abort,undo}, GET /v1/history, \
-     GET /v1/history/ID, GET /v1/events?after=NUMBER, GET and POST /v1/drain, POST /v1/drain/undo, \
-     GET and POST /v1/state, GET and POST /v1/state/backups, GET /v1/state/backups/ID, \
-     GET and POST /v1/deploys, POST /v1/validations, GET and POST /v1/baselines, \
-     GET and DELETE /v1/baselines/NAME, GET /v1/baselines/compare, GET /v1/reports, \
-     GET /v1/reports/ID, GET /v1/notify, POST /v1/notify/test";
+use super::verbs::{self, Level};
+use super::wire::{Explain, Explained, Figures, Refused, Reloaded, SetSplit, SplitChanged};
 
 /// An answer that is no success.
 type Failure = (StatusCode, Refused);
 
-/// Answers one request.
-pub async fn answer(
-    plane: &Plane,
-    actor: &Actor,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let result = match (method, path.as_str()) {
+/// Who asks, and what may be asked.
+pub(super) struct Caller {
+    /// For the journal.
+    pub(super) actor: Actor,
+    /// What the caller may do.
+    pub(super) level: Level,
+    /// What anybody may do on this socket.
+    pub(super) most: Level,
+}
+
+/// Where a caller is answered.
+pub(super) struct Desk {
+    plane: Rc<Plane>,
+    caller: Caller,
+}
+
+impl Desk {
+    /// Answers this caller.
+    pub(super) fn new(plane: Rc<Plane>, caller: Caller) -> Desk {
+        Desk { plane, caller }
+    }
+
+    fn forbid(&self) -> String {
+        let Caller { actor, most, .. } = &self.caller;
+        if *most == Level::Read {
+            let table = self.plane.table();
+            let other = table.config.admin.socket.display();
+            return format!("nothing can be changed on this socket, by anybody: use {other}");
+        }
+        format!("{actor} may look and change nothing: [admin] users and groups may")
+    }
+}
+
+impl Answers for Desk {
+    fn admit(&self, head: &Parts) -> Result<usize, Box<Answer>> {
+        let verb = verbs::find(&head.method, head.uri.path())
+            .map_err(|(status, why)| self.refuse(status, why))?;
+        if verb.level > self.caller.level.min(self.caller.most) {
+            let actor = &self.caller.actor;
+            tracing::warn!(%actor, path = verb.path, "admin socket: this one may not");
+            return Err(self.refuse(StatusCode::FORBIDDEN, self.forbid()).into());
+        }
+        Ok(verb.body_max)
+    }
+
+    fn refuse(&self, status: StatusCode, why: String) -> Answer {
+        answers::json(status, &Refused { error: why, problems: None })
+    }
+
+    async fn answer(&self, request: Request<Bytes>) -> Answer {
+        match answer(&self.plane, &self.caller.actor, request).await {
+            Ok(bytes) => whole(StatusCode::OK, "application/json", bytes),
+            Err((status, refused)) => answers::json(status, &refused),
+        }
+    }
+}
+
+/// What a peer is told that may not use the socket at all.
+pub(super) struct Stranger {
+    why: String,
+}
+
+impl Stranger {
+    /// A peer without rights; `late` says why nobody knows of any.
+    pub(super) fn new(actor: &Actor, late: Option<String>) -> Stranger {
+        let none = || {
+            format!(
+                "{actor} may not use this socket: see [admin] users and groups, and \
+                 [admin.read_only] for those who only look"
+            )
+        };
+        Stranger { why: late.unwrap_or_else(none) }
+    }
+}
+
+impl Answers for Stranger {
+    fn admit(&self, _: &Parts) -> Result<usize, Box<Answer>> {
+        Err(self.refuse(StatusCode::FORBIDDEN, self.why.clone()).into())
+    }
+
+    fn refuse(&self, status: StatusCode, why: String) -> Answer {
+        answers::json(status, &Refused { error: why, problems: None })
+    }
+
+    async fn answer(&self, _: Request<Bytes>) -> Answer {
+        self.refuse(StatusCode::FORBIDDEN, self.why.clone())
+    }
+}
+
+/// Answers one request for a verb that there is.
+async fn answer(plane: &Plane, actor: &Actor, request: Request<Bytes>) -> Result<Bytes, Failure> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let is_in =
+        |own: &str| path == own || path.strip_prefix(own).is_some_and(|it| it.starts_with('/'));
+    match (method, path.as_str()) {
         (Method::GET, "/v1/status") => {
             plane.collect().await;
             Ok(json(&status::of(plane)))
         }
         (Method::GET, "/v1/diff") => Ok(json(&status::compared(plane))),
-        (Method::PUT, "/v1/split") => match body(request).await {
-            Ok(wanted) => set_split(plane, actor, wanted),
-            Err(failure) => Err(failure),
-        },
-        (Method::POST, "/v1/reload") => reload(plane, actor, request.uri().query()),
-        (Method::POST, "/v1/explain") => match body(request).await {
-            Ok(asked) => Ok(json(&explain(plane, &asked))),
-            Err(failure) => Err(failure),
-        },
-        (_, path) if rollouts::PATHS.iter().any(|it| path.starts_with(it)) => {
-            rollouts::answer(plane, actor, request).await
+        (Method::GET, "/v1/metrics") => Ok(json(&figures(plane).await)),
+        (Method::PUT, "/v1/split") => set_split(plane, actor, body(&request)?),
+        (Method::POST, "/v1/reload") => reload(plane, actor, request.uri().query()).await,
+        (Method::POST, "/v1/explain") => Ok(json(&explain(plane, &body(&request)?))),
+        _ if rollouts::PATHS.into_iter().any(is_in) => {
+            rollouts::answer(plane, actor, &request).await
         }
-        (_, path) if path.starts_with(alerts::PATHS) => alerts::answer(plane, actor, request).await,
-        (_, path) if path.starts_with(events::PATHS) => events::answer(plane, &request),
-        (_, path) if path.starts_with(drains::PATHS) => drains::answer(plane, actor, request).await,
-        (_, path) if path.starts_with(states::PATHS) => states::answer(plane, actor, request).await,
-        (_, path) if path.starts_with(deploys::PATHS) => {
-            deploys::answer(plane, actor, request).await
-        }
-        (_, path) if path.starts_with(validations::PATHS) => {
-            validations::answer(plane, actor, request).await
-        }
-        (_, path) if path.starts_with(baselines::PATHS) => {
-            baselines::answer(plane, actor, request).await
-        }
-        (_, path) if path.starts_with(reports::PATHS) => {
-            reports::answer(plane, actor, request).await
-        }
-        (_, path) if path.starts_with(notices::PATHS) => {
-            notices::answer(plane, actor, request).await
-        }
-        (_, "/v1/status" | "/v1/diff" | "/v1/split" | "/v1/reload" | "/v1/explain") => {
-            Err(refused(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this path has another method: GET /v1/status, GET /v1/diff, PUT /v1/split, POST /v1/reload, POST /v1/explain",
-            ))
-        }
-        _ => Err(refused(StatusCode::NOT_FOUND, ALL)),
-    };
-    let (status, bytes) = match result {
-        Ok(bytes) => (StatusCode::OK, bytes),
-        Err((status, refused)) => (status, json(&refused)),
-    };
-    let mut response = Response::new(Full::new(bytes));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+        _ if is_in(alerts::PATHS) => alerts::answer(plane, actor, &request),
+        _ if is_in(events::PATHS) => events::answer(plane, &request),
+        _ if is_in(drains::PATHS) => drains::answer(plane, actor, &request).await,
+        _ if is_in(states::PATHS) => states::answer(plane, actor, &request).await,
+        _ if is_in(deploys::PATHS) => deploys::answer(plane, actor, &request),
+        _ if is_in(validations::PATHS) => validations::answer(plane, actor, &request),
+        _ if is_in(baselines::PATHS) => baselines::answer(plane, actor, &request).await,
+        _ if is_in(reports::PATHS) => reports::answer(plane, &request).await,
+        _ if is_in(notices::PATHS) => notices::answer(plane, &request).await,
+        _ => Err(unknown(&request)),
+    }
 }
 
-/// The answer to a peer that may not ask.
-pub fn forbidden(actor: &Actor) -> Response<Full<Bytes>> {
-    let (status, refused) = refused(
-        StatusCode::FORBIDDEN,
-        &format!("{actor} may not use this socket: see [admin] users and groups"),
-    );
-    let mut response = Response::new(Full::new(json(&refused)));
-    *response.status_mut() = status;
-    response
+/// That there is no such verb, as the table of verbs tells it.
+fn unknown(request: &Request<Bytes>) -> Failure {
+    let there_is = verbs::find(request.method(), request.uri().path()).err();
+    let (status, why) = there_is.unwrap_or_else(|| {
+        let why = format!("{} takes other parameters", request.uri().path());
+        (StatusCode::NOT_FOUND, why)
+    });
+    refused(status, &why)
+}
+
+async fn figures(plane: &Plane) -> Figures {
+    plane.collect().await;
+    let text = plane.measures().metrics.render();
+    Figures { text: String::from_utf8_lossy(&text).into_owned() }
 }
 
 fn set_split(plane: &Plane, actor: &Actor, wanted: SetSplit) -> Result<Bytes, Failure> {
@@ -149,7 +196,7 @@ fn set_split(plane: &Plane, actor: &Actor, wanted: SetSplit) -> Result<Bytes, Fa
     }))
 }
 
-fn reload(plane: &Plane, actor: &Actor, query: Option<&str>) -> Result<Bytes, Failure> {
+async fn reload(plane: &Plane, actor: &Actor, query: Option<&str>) -> Result<Bytes, Failure> {
     let may_raise = match query {
         None => true,
         Some("raise=no") => false,
@@ -157,7 +204,7 @@ fn reload(plane: &Plane, actor: &Actor, query: Option<&str>) -> Result<Bytes, Fa
             return Err(refused(StatusCode::NOT_FOUND, "there is POST /v1/reload?raise=no"));
         }
     };
-    let warning = plane.reload(actor, may_raise).map_err(failure)?;
+    let warning = plane.reload(actor, may_raise).await.map_err(failure)?;
     let table = plane.table();
     let config = table.config.file.as_ref().map(|file| file.display().to_string());
     Ok(json(&Reloaded { config, warning, generation: table.generation }))
@@ -201,16 +248,8 @@ fn explain(plane: &Plane, asked: &Explain) -> Explained {
     Explained { routed: true, arm: Some(arm), endpoint: Some(endpoint.url.to_string()), why }
 }
 
-async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
-    let read = Limited::new(request.into_body(), BODY_MAX).collect();
-    let bytes = tokio::time::timeout(BODY_TIME_MAX, read)
-        .await
-        .map_err(|_| refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))?
-        .map_err(|error| {
-            refused(StatusCode::BAD_REQUEST, &format!("cannot read the body: {error}"))
-        })?
-        .to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| {
+fn body<T: DeserializeOwned>(request: &Request<Bytes>) -> Result<T, Failure> {
+    serde_json::from_slice(request.body()).map_err(|error| {
         refused(StatusCode::BAD_REQUEST, &format!("not what this path takes: {error}"))
     })
 }
@@ -266,29 +305,4 @@ fn refused(status: StatusCode, error: &str) -> Failure {
 
 fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).map(Bytes::from).expect("our own types are JSON")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_is_lost_is_told_of_every_verb() {
-        let [rollout, history] = rollouts::PATHS;
-        for path in [
-            rollout,
-            history,
-            alerts::PATHS,
-            events::PATHS,
-            drains::PATHS,
-            states::PATHS,
-            deploys::PATHS,
-            validations::PATHS,
-            baselines::PATHS,
-            reports::PATHS,
-            notices::PATHS,
-        ] {
-            assert!(ALL.contains(path), "{path}");
-        }
-    }
 }

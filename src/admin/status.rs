@@ -9,16 +9,20 @@ use tokio::time::Instant;
 use crate::health::board::View;
 use crate::health::diff::{Class, Diff};
 use crate::health::handshake::ServerInfo;
+use crate::health::outliers::Ejection;
 use crate::health::state::Standing;
 use crate::names::{Arm, PerArm};
+use crate::overload::Shedding;
 use crate::plane::Plane;
+use crate::plane::certificates;
+use crate::plane::memory::Memory;
 use crate::route::{Endpoint, RoutingTable};
 
 use super::command::rollouts;
 use super::minute;
 use super::wire::{
-    ArmStatus, CatalogueStatus, Compared, EndpointStatus, HealthStatus, LastReload, ServerName,
-    Status,
+    ArmStatus, CatalogueStatus, CertificateStatus, Compared, EjectedStatus, EndpointStatus,
+    HealthStatus, LastReload, MemoryStatus, RoomStatus, ServerName, Status,
 };
 
 /// What is in force and what it does.
@@ -39,9 +43,14 @@ pub fn of(plane: &Plane) -> Status {
         split_set_by: state.set_by.to_string(),
         split_set_at: state.set_at.clone(),
         stable: table.stable,
+        memory: memory(plane.memory()),
         listen: plane.listen.iter().map(ToString::to_string).collect(),
+        tls: table.config.tls.is_some(),
         metrics: plane.metrics_listen.map(|address| address.to_string()),
+        metrics_tls: table.config.metrics.as_ref().is_some_and(|it| it.tls.is_some()),
         alerts_listen: plane.alerts_listen.map(|address| address.to_string()),
+        certificates: plane.certificates().into_iter().map(certificate).collect(),
+        certificate_fault: plane.certificate_fault(),
         alerts: state.alerts.open().cloned().map(Into::into).collect(),
         audit_log: control.journal_path().display().to_string(),
         last_reload: LastReload {
@@ -72,6 +81,17 @@ pub fn compared(plane: &Plane) -> Compared {
     Compared { missing: missing.collect(), diff: offers.diff.clone() }
 }
 
+fn certificate(it: certificates::Standing) -> CertificateStatus {
+    CertificateStatus {
+        used_by: it.used_by.to_owned(),
+        overdue: it.is_overdue(),
+        names: it.names,
+        file: it.file,
+        not_after: humantime::format_rfc3339_seconds(it.not_after).to_string(),
+        days_left: it.days_left,
+    }
+}
+
 fn in_short(diff: &Diff) -> CatalogueStatus {
     let mut changes = BTreeMap::new();
     for change in &diff.changes {
@@ -87,8 +107,34 @@ fn endpoint(plane: &Plane, endpoint: &Endpoint, fitness: f64) -> EndpointStatus 
     EndpointStatus {
         url: endpoint.url.to_string(),
         in_flight: endpoint.in_flight(),
+        room: RoomStatus {
+            limit: endpoint.room().limit(),
+            taken: endpoint.room().taken(),
+            queued: endpoint.room().waiting(),
+        },
         fitness,
+        ejected: plane.outliers().why(endpoint.id, Instant::now()).map(ejected),
         health: plane.board().view(endpoint.id).as_ref().and_then(health),
+    }
+}
+
+fn memory(memory: Memory) -> MemoryStatus {
+    MemoryStatus {
+        resident: memory.resident,
+        limit: memory.limit,
+        sheds_connections: memory.shed >= Shedding::Connections,
+        sheds_new_work: memory.shed >= Shedding::NewWork,
+        sheds_everything: memory.shed >= Shedding::Everything,
+    }
+}
+
+fn ejected(ejection: &Ejection) -> EjectedStatus {
+    let time = |at| humantime::format_rfc3339_seconds(at).to_string();
+    EjectedStatus {
+        why: ejection.to_string(),
+        times: ejection.times,
+        since: time(ejection.since),
+        until: time(ejection.since + ejection.lasts),
     }
 }
 
@@ -140,5 +186,6 @@ fn arms(plane: &Plane, table: &RoutingTable) -> PerArm<ArmStatus> {
             .filter(|(it, _)| it.arm == arm)
             .map(|(it, fitness)| endpoint(plane, it, fitness))
             .collect(),
+        leaving: table.arms.get(arm).leaving.iter().map(|it| endpoint(plane, it, 0.0)).collect(),
     })
 }

@@ -52,12 +52,23 @@ pub struct Status {
     pub split_set_at: String,
     /// The arm for what belongs to neither.
     pub stable: Arm,
+    /// The memory of the process.
+    #[serde(default)]
+    pub memory: MemoryStatus,
     /// Where clients connect.
     pub listen: Vec<String>,
+    /// Clients connect with TLS.
+    pub tls: bool,
     /// Where Prometheus scrapes.
     pub metrics: Option<String>,
+    /// It scrapes with TLS.
+    pub metrics_tls: bool,
     /// Where Alertmanager sends its notifications.
     pub alerts_listen: Option<String>,
+    /// The certificates in use.
+    pub certificates: Vec<CertificateStatus>,
+    /// Why certificates that have changed are not in use.
+    pub certificate_fault: Option<String>,
     /// Security alerts that nobody has cleared, the oldest first.
     pub alerts: Vec<OpenAlert>,
     /// The audit log.
@@ -75,6 +86,23 @@ pub struct Status {
     pub exchanges_pending: usize,
     /// The two versions.
     pub arms: PerArm<ArmStatus>,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Who shows it: `listen`, `metrics`, `alerts` or an arm.
+    pub used_by: String,
+    /// Its names.
+    pub names: Vec<String>,
+    /// The file that it is in.
+    pub file: String,
+    /// The last moment at which it is valid, as RFC 3339.
+    pub not_after: String,
+    /// Whole days until then; below zero when it is over.
+    pub days_left: i64,
+    /// Somebody should have renewed it.
+    pub overdue: bool,
 }
 
 /// How what the arms offer differs, in short.
@@ -95,6 +123,13 @@ pub struct Compared {
     pub diff: Option<Diff>,
 }
 
+/// `GET /v1/metrics`: what Prometheus would get, whatever its listener asks to be shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figures {
+    /// The text format, version 0.0.4.
+    pub text: String,
+}
+
 /// How a reload ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastReload {
@@ -104,6 +139,21 @@ pub struct LastReload {
     pub accepted: bool,
     /// Why not.
     pub why: Option<String>,
+}
+
+/// The memory of the process.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// What it has, in bytes.
+    pub resident: u64,
+    /// What it may take, in bytes: `limits.memory`.
+    pub limit: u64,
+    /// New client connections are refused for it.
+    pub sheds_connections: bool,
+    /// Requests that belong to no session are refused for it.
+    pub sheds_new_work: bool,
+    /// All requests are refused for it.
+    pub sheds_everything: bool,
 }
 
 /// One version.
@@ -123,6 +173,9 @@ pub struct ArmStatus {
     pub streams_open: usize,
     /// Its addresses.
     pub endpoints: Vec<EndpointStatus>,
+    /// Those whose name has their address no more: they hold sessions and get no new work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<EndpointStatus>,
     /// What it did in the last minute.
     pub last_minute: Minute,
 }
@@ -192,10 +245,40 @@ pub struct EndpointStatus {
     pub url: String,
     /// Exchanges in flight.
     pub in_flight: usize,
+    /// How much of its room they take.
+    #[serde(default)]
+    pub room: RoomStatus,
     /// The share of its usual new work that it gets, 0 to 1.
     pub fitness: f64,
+    /// Why it gets no new work, though its handshakes may succeed.
+    #[serde(default)]
+    pub ejected: Option<EjectedStatus>,
     /// What the handshakes say; nothing before the first one, or when they are switched off.
     pub health: Option<HealthStatus>,
+}
+
+/// Why and how long an endpoint gets no new work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EjectedStatus {
+    /// Why.
+    pub why: String,
+    /// The how manieth time in a row it is.
+    pub times: u32,
+    /// Since when, as RFC 3339.
+    pub since: String,
+    /// Until when, as RFC 3339.
+    pub until: String,
+}
+
+/// The room on an endpoint.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct RoomStatus {
+    /// Exchanges that it is for: `limits.in_flight`.
+    pub limit: usize,
+    /// Exchanges that take it; streams without an end take none.
+    pub taken: usize,
+    /// Exchanges that wait for it.
+    pub queued: usize,
 }
 
 /// What the handshakes with an endpoint say.

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::admin::client::{AskError, ask};
-use crate::admin::wire;
+use crate::admin::{verbs, wire};
 use crate::config::{self, Environment, units};
 use crate::names::Arm;
 
@@ -49,17 +49,23 @@ pub(super) struct Explain {
 /// A router to ask.
 pub(super) struct Router {
     socket: PathBuf,
+    /// Where it can be asked, and not told, by those who may not use the other.
+    read_only: Option<PathBuf>,
 }
 
 impl Router {
     /// The one that the options name: by its socket, or by its configuration.
     pub(super) fn find(common: &Common, environment: &Environment) -> Result<Router, Exit> {
         if common.socket.is_some() || common.config.is_none() {
-            return Ok(Router { socket: config::default_socket(environment) });
+            let socket = config::default_socket(environment);
+            return Ok(Router { socket, read_only: None });
         }
         // The secrets in it are the router's; whoever asks it need not have them.
-        config::admin_socket(common.config.as_deref(), common.profile.as_deref(), environment)
-            .map(|socket| Router { socket })
+        config::admin_sockets(common.config.as_deref(), common.profile.as_deref(), environment)
+            .map(|admin| Router {
+                socket: admin.socket,
+                read_only: admin.read_only.map(|it| it.socket),
+            })
             .map_err(|problems| {
                 let why = "the configuration that names the admin socket is refused (name the socket with --socket instead)";
                 refuse(common, format_args!("{why}:\n{problems}"))
@@ -79,7 +85,16 @@ impl Router {
     ) -> Result<T, AskError> {
         let (runtime, local) = runtime()
             .map_err(|source| AskError::NotRunning { path: self.socket.clone(), source })?;
-        local.block_on(&runtime, ask(&self.socket, method, path, body))
+        local.block_on(&runtime, async {
+            let reads = verbs::is_read(&method, path);
+            let answer = ask(&self.socket, method.clone(), path, body).await;
+            match (&self.read_only, &answer) {
+                (Some(socket), Err(AskError::NotAllowed(_))) if reads => {
+                    ask(socket, method, path, body).await
+                }
+                _ => answer,
+            }
+        })
     }
 
     fn status(&self) -> Result<wire::Status, AskError> {

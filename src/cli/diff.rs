@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::admin::client::AskError;
 use crate::admin::wire::Compared;
 use crate::config::{self, Environment};
+use crate::dns;
 use crate::health::Subject;
 use crate::health::catalogue::Catalogue;
 use crate::health::diff::{Class, diff};
@@ -54,11 +55,12 @@ fn direct(common: &Common, environment: &Environment) -> Exit {
             return refuse(common, format_args!("the configuration is refused:\n{problems}"));
         }
     };
-    let subjects = Subject::all(&config);
     let (runtime, local) = match runtime() {
         Ok(made) => made,
         Err(error) => return no_runtime(common, &error),
     };
+    let known = local.block_on(&runtime, dns::once(config.urls()));
+    let subjects = Subject::all(&config, &known);
     let listed = PerArm::from_fn(|arm| local.block_on(&runtime, list(subjects.get(arm))));
     let missing = Arm::ALL.into_iter().filter_map(|arm| {
         let why = listed.get(arm).as_ref().err()?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Environment, units};
+use crate::dns;
 use crate::health::handshake::{self, Memory};
 use crate::health::hold::{Held, hold};
 use crate::health::{Probe, Subject, Verdict};
@@ -95,7 +96,7 @@ async fn check(
     only: Option<Arm>,
     stability: Option<Duration>,
 ) -> Exit {
-    let subjects = Subject::all(config);
+    let subjects = Subject::all(config, &dns::once(config.urls()).await);
     let arms = Arm::ALL.into_iter().filter(|arm| only.is_none_or(|only| only == *arm));
     let mut all: Vec<Found> = Vec::new();
     let probing: Vec<_> = arms

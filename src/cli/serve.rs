@@ -17,6 +17,8 @@ use super::{Common, Exit, colour, complain, runtime};
 const LEFTOVERS_MAX: Duration = Duration::from_secs(2);
 
 pub(super) fn run(common: &Common, environment: Environment) -> Exit {
+    // Keys and tokens are in this memory: no core dump, and no debugger but root's.
+    let _ = nix::sys::prctl::set_dumpable(false);
     // A reload reads the same file, wherever the process may stand by then.
     let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let file = common.config.as_ref().map(absolute);

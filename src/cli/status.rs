@@ -31,12 +31,17 @@ fn lines(status: &Status) -> Vec<String> {
     }
     let notified =
         status.alerts_listen.as_ref().map(|at| format!("  alerts {at}")).unwrap_or_default();
-    lines.push(format!("listen     {}  metrics {metrics}{notified}", status.listen.join(", ")));
+    let tls = |tls: bool| if tls { " (TLS)" } else { "" };
+    let listen = format!("{}{}", status.listen.join(", "), tls(status.tls));
+    let metrics = format!("{metrics}{}", tls(status.metrics_tls));
+    lines.push(format!("listen     {listen}  metrics {metrics}{notified}"));
+    lines.extend(certificates(status));
     lines.push(format!(
         "split      {}  revision {}, set by {} at {}",
         status.split, status.revision, status.split_set_by, status.split_set_at
     ));
     lines.extend(alerts(status));
+    lines.extend(memory(status));
     if status.nothing_healthy {
         lines.push(format!(
             "health     NOTHING IS HEALTHY: new work goes to the {} anyway",
@@ -51,6 +56,21 @@ fn lines(status: &Status) -> Vec<String> {
         arm_lines(&mut lines, arm, status.arms.get(arm));
     }
     lines
+}
+
+/// Each with the days that are left, and what is wrong with new ones.
+fn certificates(status: &Status) -> Vec<String> {
+    let shown = status.certificates.iter().map(|it| {
+        let soon = if it.overdue { "  RENEW IT" } else { "" };
+        let (names, days) = (it.names.join(", "), it.days_left);
+        format!("  {}: {names}, {days} days left, {}{soon}", it.used_by, it.file)
+    });
+    let fault = status.certificate_fault.iter().map(|why| format!("  NOT TAKEN OVER: {why}"));
+    let mark = |(at, line): (usize, String)| match at {
+        0 => format!("tls      {line}"),
+        _ => format!("         {line}"),
+    };
+    shown.chain(fault).enumerate().map(mark).collect()
 }
 
 /// The worst first, and not so many that the rest of the status is out of sight.
@@ -70,6 +90,19 @@ fn alerts(status: &Status) -> Vec<String> {
         _ => format!("      {line}"),
     };
     lines.into_iter().enumerate().map(mark).collect()
+}
+
+/// Nothing while there is enough.
+fn memory(status: &Status) -> Option<String> {
+    let memory = &status.memory;
+    let shed = match memory {
+        it if it.sheds_everything => "every request is refused",
+        it if it.sheds_new_work => "new connections, and requests without a session, are refused",
+        it if it.sheds_connections => "new connections are refused",
+        _ => return None,
+    };
+    let mebibytes = [memory.resident, memory.limit].map(|bytes| bytes >> 20);
+    Some(format!("memory     SHORT: {} of {} MiB, {shed}", mebibytes[0], mebibytes[1]))
 }
 
 fn differences(catalogue: &CatalogueStatus) -> String {
@@ -102,6 +135,7 @@ fn arm_lines(lines: &mut Vec<String>, arm: Arm, its: &ArmStatus) {
         lines.push(format!("           tool calls   {}", times(latency)));
     }
     lines.extend(its.endpoints.iter().map(endpoint));
+    lines.extend(its.leaving.iter().map(|it| format!("{}, leaving: sessions only", endpoint(it))));
 }
 
 fn minute(minute: &Minute) -> String {
@@ -146,5 +180,15 @@ fn endpoint(endpoint: &EndpointStatus) -> String {
             format!("{state}: {} ({why}){suspect}{slow}", health.verdict)
         }
     };
-    format!("           {}  in flight {}  {health}", endpoint.url, endpoint.in_flight)
+    let health = match &endpoint.ejected {
+        Some(out) => format!("OUT until {}: {}; {health}", out.until, out.why),
+        None => health,
+    };
+    let room = endpoint.room;
+    let full = if room.limit > 0 && room.taken >= room.limit {
+        format!(" (FULL: limit {}, {} waiting)", room.limit, room.queued)
+    } else {
+        String::new()
+    };
+    format!("           {}  in flight {}{full}  {health}", endpoint.url, endpoint.in_flight)
 }

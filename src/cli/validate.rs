@@ -19,6 +19,7 @@ use crate::admin::client::AskError;
 use crate::admin::wire::validations::{Counts, Validation, Version};
 use crate::admin::wire::{self, ServerName};
 use crate::config::{self, Config, Environment};
+use crate::dns;
 use crate::health::Subject;
 use crate::names::{Arm, PerArm};
 use crate::validate::check::Outcome;
@@ -131,7 +132,7 @@ pub(super) fn carry_out(
     }
     let asking = Instant::now();
     let recorded = router::record(common, environment, status, &records);
-    let own = router::checks(status, &recorded, asking.elapsed());
+    let own = router::checks(common, environment, status, &recorded, asking.elapsed());
     shower.section("router");
     for check in &own {
         shower.done(check);
@@ -245,7 +246,7 @@ async fn arms(
     status: Option<&wire::Status>,
     shower: &mut Shower,
 ) -> Vec<OfArm> {
-    let subjects: PerArm<Vec<Subject>> = Subject::all(config);
+    let subjects: PerArm<Vec<Subject>> = Subject::all(config, &dns::once(config.urls()).await);
     let stable = status.map_or(Arm::Primary, |status| status.stable);
     let count: usize = wanted.arms.iter().map(|arm| subjects.get(*arm).len()).sum();
     let mut found = Vec::new();

@@ -4,7 +4,7 @@
 //! Does not know: TOML, profiles, where problems are collected.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use http::HeaderValue;
@@ -17,7 +17,7 @@ use super::{
     Admin, ArmConfig, Balance, Config, ErrorStyle, HostPolicy, Log, LogFormat, ReadOnly,
     RolloutConfig,
 };
-use super::{affinity, decide, door, health, operate, secret, tls, units};
+use super::{affinity, decide, dns, door, health, operate, secret, tls, units};
 use crate::names::{Arm, BadName, EndpointUrl, PerArm, Split};
 
 /// More addresses than this belong behind a balancer of their own.
@@ -49,6 +49,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
         tls: tls::server(root.section("tls"), tls::CLIENTS),
         limits: door::limits(root.section("limits")),
         timeouts: door::timeouts(root.section("timeouts")),
+        dns: dns::dns(root.section("dns")),
         health: health::health(root.section("health")),
         guards: decide::guards(root.section("guards")),
         rollout: decide::rollout(root.section("rollout"), &RolloutConfig::default()),
@@ -113,7 +114,10 @@ fn paths(root: &mut Section<'_>) -> (String, String) {
 }
 
 pub(super) fn origin(text: &str) -> Result<String, BadName> {
-    let bad = || BadName(format!("`{text}` is no origin, such as https://mcp.example.com"));
+    let bad = || {
+        let shown = without_password(text);
+        BadName(format!("{shown} is no origin, such as https://mcp.example.com"))
+    };
     let uri: Uri = text.parse().map_err(|_| bad())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(bad());
@@ -135,7 +139,8 @@ fn host(text: &str) -> Result<HostPolicy, BadName> {
         return Err(BadName(format!("`{text}`: did you mean `{word}`?")));
     }
     host_value(text).map(HostPolicy::Fixed).ok_or_else(|| {
-        BadName(format!("`{text}` is neither `preserve`, `upstream` nor a host such as mcp.local"))
+        let shown = without_password(text);
+        BadName(format!("{shown} is neither `preserve`, `upstream` nor a host such as mcp.local"))
     })
 }
 
@@ -143,6 +148,11 @@ fn host(text: &str) -> Result<HostPolicy, BadName> {
 pub(super) fn host_value(text: &str) -> Option<HeaderValue> {
     let fits = text.parse::<Authority>().is_ok_and(|authority| is_host(&authority));
     HeaderValue::from_str(text).ok().filter(|_| fits)
+}
+
+/// A name as a complaint repeats it: not where somebody's password may be in it.
+pub(super) fn without_password(text: &str) -> String {
+    if text.contains('@') { "this".to_owned() } else { format!("`{text}`") }
 }
 
 /// Whether this is a host with a usable port or none, and nobody's password.
@@ -159,11 +169,15 @@ fn is_host(authority: &Authority) -> bool {
 // === impl arms and split ===
 
 fn arm(mut section: Section<'_>, arm: Arm) -> ArmConfig {
+    let place = match arm {
+        Arm::Primary => "[primary.tls]",
+        Arm::Secondary => "[secondary.tls]",
+    };
     ArmConfig {
         endpoints: endpoints(&mut section, arm),
         headers: secret::headers(section.section("headers")),
         lifecycle: operate::lifecycle(section.section("lifecycle")),
-        tls: tls::client(section.section("tls")),
+        tls: tls::client(&mut section.section("tls"), place),
         balance: section.choice(
             "balance",
             &[
@@ -210,18 +224,22 @@ fn split(mut section: Section<'_>) -> Split {
 // === impl the other sections ===
 
 fn admin(mut section: Section<'_>) -> Admin {
+    let socket = socket(&mut section);
     Admin {
-        socket: socket(&mut section),
         mode: mode(&mut section),
         users: ids(section.take("users"), "user", user),
         groups: ids(section.take("groups"), "group", group),
-        read_only: read_only(section.section("read_only")),
+        read_only: read_only(section.section("read_only"), &socket),
+        socket,
     }
 }
 
 /// The socket where nothing can be changed, if one is asked for.
-fn read_only(mut section: Section<'_>) -> Option<ReadOnly> {
-    let socket = section.path("socket", PathBuf::new(), socket_path);
+fn read_only(mut section: Section<'_>, admin: &Path) -> Option<ReadOnly> {
+    let socket = section.path("socket", PathBuf::new(), |path| {
+        let same = || BadName("is the path of `admin.socket`: two sockets need two".to_owned());
+        if path == admin { Err(same()) } else { socket_path(path) }
+    });
     let mode = mode(&mut section);
     let users = ids(section.take("users"), "user", user);
     let groups = ids(section.take("groups"), "group", group);

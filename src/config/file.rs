@@ -157,6 +157,23 @@ impl<'r> Section<'r> {
         self.parse(key, default as u64, read) as usize
     }
 
+    /// Takes a number, or `off`.
+    pub(super) fn number_or_off(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        default: usize,
+    ) -> Option<usize> {
+        let number = |text: &str| {
+            let number = text
+                .parse()
+                .map_err(|_| BadName(format!("`{text}` is neither a whole number nor `off`")))?;
+            within(number, &range, |number| number.to_string())
+        };
+        let read = |text: &str| if text == "off" { Ok(None) } else { number(text).map(Some) };
+        self.parse(key, Some(default as u64), read).map(|number| number as usize)
+    }
+
     /// Takes a size; the range is in KiB.
     pub(super) fn kibibytes(
         &mut self,

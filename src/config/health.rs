@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::check::{distinct, fresh, host_value};
+use super::check::{distinct, fresh, host_value, without_password};
 use super::file::{Field, Section};
 use super::{Expect, Health, ProbeCall, Protocol, secret};
 use crate::names::BadName;
@@ -33,10 +33,12 @@ pub(super) fn health(mut section: Section<'_>) -> Health {
         healthy_after: section.number("healthy_after", 1..=100, 2) as u32,
         slow_start: section.duration_or_off("slow_start", seconds(30)),
         suspect_after: section.number("suspect_after", 1..=1000, 3) as u32,
+        eject_after: section.number_or_off("eject_after", 1..=1000, 10).map(|it| it as u32),
         protocol: section.choice("protocol", &words),
-        host: section.parse("host", None, |text| match host_value(text) {
-            Some(host) => Ok(Some(host)),
-            None => Err(BadName(format!("`{text}` is no host, such as mcp.example.com"))),
+        host: section.parse("host", None, |text| {
+            let shown = || without_password(text);
+            let bad = || BadName(format!("{} is no host, such as mcp.example.com", shown()));
+            host_value(text).map(Some).ok_or_else(bad)
         }),
         token: section.take("token").and_then(|field| secret::bearer(&field)),
         expected_tools: expected_tools(section.take("expected_tools")),

@@ -12,7 +12,7 @@ use super::file::Reader;
 use super::problem::{Problem, Problems};
 use super::profile::overlay;
 use super::tree::{self, Source, Table, Value};
-use super::{Config, RolloutConfig, check, decide, secret};
+use super::{Admin, Config, RolloutConfig, check, decide, secret};
 use crate::names::Arm;
 
 /// A longer file is the wrong file.
@@ -27,14 +27,14 @@ pub fn load(
     Document::open(file)?.load(profile, env)
 }
 
-/// The admin socket that a configuration names, for whoever only wants to ask its router: secrets
+/// The admin sockets that a configuration names, for whoever only wants to ask its router: secrets
 /// that this user does not have are not missed.
-pub fn admin_socket(
+pub fn admin_sockets(
     file: Option<&Path>,
     profile: Option<&str>,
     env: &Environment,
-) -> Result<PathBuf, Problems> {
-    without_secrets(file, profile, env).map(|config| config.admin.socket)
+) -> Result<Admin, Problems> {
+    without_secrets(file, profile, env).map(|config| config.admin)
 }
 
 /// The state directory that a configuration names, for whoever only wants to read in it; as above.

@@ -3,14 +3,16 @@
 //! Does not know: how a command is run, a check made or a webhook called.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 
 use super::check::{distinct, fresh};
 use super::file::{Field, Section};
-use super::{health, secret};
+use super::{health, secret, tls};
 use crate::names::BadName;
+use crate::tls::client::Client;
 
 /// Words of a command.
 const WORDS_MAX: usize = 64;
@@ -74,6 +76,8 @@ pub struct Webhook {
     pub token: Option<HeaderValue>,
     /// For one attempt. Default 10 s.
     pub timeout: Duration,
+    /// How it is spoken to, if its address is `https`.
+    pub tls: Arc<Client>,
 }
 
 impl fmt::Debug for Webhook {
@@ -84,6 +88,7 @@ impl fmt::Debug for Webhook {
             .field("format", &self.format)
             .field("events", &self.events)
             .field("timeout", &self.timeout)
+            .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
 }
@@ -240,6 +245,7 @@ fn webhook(field: &Field<'_>) -> Option<Webhook> {
     let events = notices(section.take("events"));
     let token = section.take("token").and_then(|field| secret::bearer(&field));
     let timeout = section.duration("timeout", Duration::from_secs(10));
+    let tls = tls::client(&mut section, "its [[notify.webhooks]]");
     let name = name?.parse_text(|text| match text {
         "" => Err(BadName("is empty".into())),
         text if text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) => {
@@ -247,7 +253,7 @@ fn webhook(field: &Field<'_>) -> Option<Webhook> {
         }
         _ => Err(BadName(format!("`{text}` is no name: letters, digits, `-`, `_` and `.`"))),
     })?;
-    Some(Webhook { name, url: webhook_url(&url?)?, format, events, token, timeout })
+    Some(Webhook { name, url: webhook_url(&url?)?, format, events, token, timeout, tls })
 }
 
 /// Where a webhook is; whoever knows the address can often write there, so it is a secret.
@@ -255,24 +261,20 @@ fn webhook_url(field: &Field<'_>) -> Option<Uri> {
     let secret = secret::read(field)?;
     let uri = std::str::from_utf8(secret.expose()).ok().and_then(|text| text.trim().parse().ok());
     let Some(uri) = uri.filter(|uri: &Uri| uri.authority().is_some()) else {
-        field.problem("is no URL, such as http://127.0.0.1:9093/api/v2/alerts");
+        field.problem(
+            "is no URL, such as https://hooks.example.com/x or http://127.0.0.1:9093/api/v2/alerts",
+        );
         return None;
     };
     if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
         field.problem("has credentials in it: set `token` instead");
         return None;
     }
-    match uri.scheme_str() {
-        Some("http") => Some(uri),
-        Some("https") => {
-            field.problem("`https` is not spoken yet: name a relay on this machine, with `http`");
-            None
-        }
-        _ => {
-            field.problem("has to begin with `http://`");
-            None
-        }
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        field.problem("has to begin with `http://` or `https://`");
+        return None;
     }
+    Some(uri)
 }
 
 fn notices(field: Option<Field<'_>>) -> Vec<Notice> {
@@ -330,7 +332,9 @@ mod tests {
             ("[validation]\ndenied = [{}]", "names no `tool`"),
             ("[[notify.webhooks]]\nname = 'a'", "needs a `name` and a `url`"),
             ("[[notify.webhooks]]\nname = 'a b'\nurl = 'http://x'", "is no name"),
-            ("[[notify.webhooks]]\nname = 'a'\nurl = 'https://x'", "not spoken yet"),
+            ("[[notify.webhooks]]\nname = 'a'\nurl = 'ftp://x'", "`http://` or `https://`"),
+            ("[[notify.webhooks]]\nname = 'a'\nurl = 'https://x'\nca = '/none'", "cannot read"),
+            ("[secondary.tls]\nserver_name = 'a b'", "no host and no address"),
             ("[[notify.webhooks]]\nname = 'a'\nurl = '/x'", "no URL"),
             ("[[notify.webhooks]]\nname = 'a'\nurl = 'http://me:pw@x/'", "credentials in it"),
             ("[[notify.webhooks]]\nname = 'a'\nurl = 'http://x'\nevents = ['revert']", "none of"),

@@ -6,13 +6,18 @@
 use std::path::Path;
 
 use super::{Config, ReadOnly};
-use crate::names::{PerArm, fingerprint};
+use crate::names::{Arm, EndpointUrl, PerArm, fingerprint};
 
 impl Config {
     /// Where the arms are.
     pub fn addresses(&self) -> PerArm<Vec<String>> {
         let of = |arm| self.arms.get(arm).endpoints.iter().map(ToString::to_string).collect();
         PerArm::from_fn(of)
+    }
+
+    /// The endpoints of both arms as they are written.
+    pub fn urls(&self) -> impl Iterator<Item = &EndpointUrl> {
+        Arm::ALL.into_iter().flat_map(|arm| &self.arms.get(arm).endpoints)
     }
 
     /// Tells two configurations apart in records: secrets are not in it, so they are all alike.
@@ -23,7 +28,6 @@ impl Config {
     /// The keys that differ in a new configuration although only a restart changes them.
     pub fn restart_only_changes(&self, new: &Config) -> Vec<&'static str> {
         let listen = |config: &Config| config.alerts.as_ref().map(|alerts| alerts.listen);
-        let token = |config: &Config| config.alerts.as_ref().map(|alerts| alerts.token.clone());
         let metrics = |config: &Config| config.metrics.as_ref().map(|metrics| metrics.listen);
         let differ = [
             ("listen", self.listen != new.listen),
@@ -34,7 +38,6 @@ impl Config {
             ("admin.read_only.socket", read_only(self) != read_only(new)),
             ("metrics.listen", metrics(self) != metrics(new)),
             ("alerts.listen", listen(self) != listen(new)),
-            ("alerts.token", token(self) != token(new)),
             ("log.format", self.log.format != new.log.format),
             ("log.level", self.log.level != new.log.level),
         ];

@@ -80,12 +80,15 @@ impl Board {
         let mut entries = self.entries.borrow_mut();
         let mut old = std::mem::take(&mut *entries);
         if table.config.health.interval.is_some() {
-            for (endpoint, _) in table.fitness() {
+            for endpoint in table.endpoints() {
                 let subject = Subject::new(endpoint, &table.config);
                 let entry = match old.remove(&endpoint.id) {
                     Some(entry) if entry.is_of(&subject) => entry,
                     Some(entry) => self.entry(subject, entry.view),
-                    None => self.entry(subject, View::default()),
+                    None => {
+                        let state = State::new(endpoint.came);
+                        self.entry(subject, View { state, ..View::default() })
+                    }
                 };
                 entries.insert(endpoint.id, entry);
             }

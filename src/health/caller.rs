@@ -19,6 +19,8 @@ use serde_json::Value;
 use crate::mcp::header::SESSION_ID;
 use crate::mcp::sse;
 use crate::route::Endpoint;
+use crate::tls::client::Secured;
+use crate::upstream::connect::ConnectError;
 use crate::upstream::own::{Answer, Line, OwnError};
 
 use super::bounded;
@@ -98,11 +100,12 @@ impl Caller {
         })
     }
 
-    /// Opens the connection of the next request.
-    pub(super) async fn connect(&self) -> Result<(), Fault> {
+    /// Opens the connection of the next request; tells what the server has shown, if TLS is spoken.
+    pub(super) async fn connect(&self) -> Result<Option<Secured>, Fault> {
         let line = self.line().await?;
+        let secured = line.secured().cloned();
         self.line.replace(Some(line));
-        Ok(())
+        Ok(secured)
     }
 
     async fn line(&self) -> Result<Line, Fault> {
@@ -110,7 +113,10 @@ impl Caller {
             return Ok(line);
         }
         let line = Line::open(&self.endpoint, self.settings.connect).await;
-        line.map_err(|error| Fault::Unreachable(error.to_string()))
+        line.map_err(|error| match error {
+            ConnectError::Tls(fault) => Fault::Tls(fault.to_string()),
+            other => Fault::Unreachable(other.to_string()),
+        })
     }
 
     /// Sends a request. What comes is a success or a refusal that tells something of the protocol;
@@ -206,6 +212,7 @@ impl From<OwnError> for Fault {
         match error {
             OwnError::Reset => Fault::Closed { reset: true },
             OwnError::Closed => Fault::Closed { reset: false },
+            OwnError::Tls(fault) => Fault::Tls(fault.to_string()),
             OwnError::NotHttp(why) => Fault::Bad(format!("no HTTP: {}", plain(&why))),
             OwnError::TooLarge(_) => Fault::Bad(error.to_string()),
         }

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::config::{Health, Protocol};
+use crate::tls::client::Secured;
 
 use super::caller::Caller;
 use super::catalogue::{Catalogue, List};
@@ -32,7 +33,7 @@ use super::subject::Subject;
 use super::verdict::{Fault, Verdict};
 use session::{About, Opened, Session};
 
-pub use found::{Eras, Probe, Step};
+pub use found::{Eras, Probe, Step, days_left};
 pub use session::ServerInfo;
 
 /// Why a step has no answer when there is no time left.
@@ -88,8 +89,8 @@ pub async fn probe(subject: &Subject, memory: &mut Memory) -> Probe {
     }
     let (protocol_version, server) =
         run.about.map_or((None, None), |about| (Some(about.version), about.server));
-    let (steps, eras, catalogue) = (run.trace.steps, run.eras, run.catalogue);
-    Probe { at, took, steps, verdict, eras, protocol_version, server, catalogue }
+    let (steps, tls, eras, catalogue) = (run.trace.steps, run.tls, run.eras, run.catalogue);
+    Probe { at, took, steps, verdict, tls, eras, protocol_version, server, catalogue }
 }
 
 /// Opens a session alone, to hold it.
@@ -167,6 +168,7 @@ struct Run {
     caller: Rc<Caller>,
     known: Option<Known>,
     trace: Trace,
+    tls: Option<Result<Secured, String>>,
     eras: Eras,
     about: Option<About>,
     catalogue: Option<Catalogue>,
@@ -179,6 +181,7 @@ impl Run {
             caller: Caller::new(subject),
             known: known.filter(|_| auto),
             trace: Trace::default(),
+            tls: None,
             eras: Eras::default(),
             about: None,
             catalogue: None,
@@ -214,9 +217,20 @@ impl Run {
     /// Finds the era and opens a session of it (wire.md 4.4).
     async fn open(&mut self, protocol: Protocol) -> Result<Session, Verdict> {
         let caller = Rc::clone(&self.caller);
-        let address = || caller.endpoint.url.authority();
-        let connecting = async { caller.connect().await.map(|()| ((), address())) };
-        self.trace.step("connect", connecting).await?;
+        let mut tls = None;
+        let connecting = async {
+            let connected = caller.connect().await;
+            tls = match &connected {
+                Ok(secured) => secured.clone().map(Ok),
+                Err(Fault::Tls(why)) => Some(Err(why.clone())),
+                Err(_) => None,
+            };
+            let secured = connected?.map(|it| format!(", {}", found::tls_text(&it)));
+            Ok(((), caller.endpoint.url.authority() + &secured.unwrap_or_default()))
+        };
+        let stepped = self.trace.step("connect", connecting).await;
+        self.tls = tls;
+        stepped?;
         if protocol == Protocol::Auto {
             return self.find().await;
         }

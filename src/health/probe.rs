@@ -112,7 +112,10 @@ mod tests {
             }
         });
         let config = config::load(None, None, &Environment::default()).unwrap();
-        Subject::new(&Arc::new(Endpoint::new(Arm::Primary, &url)), &config)
+        Subject::new(
+            &Arc::new(Endpoint::new(Arm::Primary, &url, &config.arms.primary.tls)),
+            &config,
+        )
     }
 
     async fn asked(seen: &RefCell<Vec<String>>, news: &Notify, method: &str) {

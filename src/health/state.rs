@@ -42,16 +42,24 @@ pub struct State {
     against: u32,
     /// When it came up again.
     recovered: Option<Instant>,
+    /// When it joined others that had the work until then.
+    came: Option<Instant>,
     suspect: bool,
 }
 
 impl Default for State {
     fn default() -> State {
-        State { standing: Standing::Unknown, against: 0, recovered: None, suspect: false }
+        State::new(None)
     }
 }
 
 impl State {
+    /// Of an endpoint that nobody has asked; one that joined others at this time begins slowly.
+    pub fn new(came: Option<Instant>) -> State {
+        let standing = Standing::Unknown;
+        State { standing, against: 0, recovered: None, came, suspect: false }
+    }
+
     /// Takes in a result; `true` if the standing has changed.
     pub fn record(&mut self, is_up: bool, rules: &Health, now: Instant) -> bool {
         let before = self.standing;
@@ -98,17 +106,22 @@ impl State {
 
     /// How much of its share of new work it may get, from 0 to 1.
     pub fn fitness(&self, slow_start: Option<Duration>, now: Instant) -> f64 {
-        let since = match (self.standing, self.recovered) {
+        let since = match (self.standing, self.recovered.or(self.came)) {
             (Standing::Down, _) => return 0.0,
             (_, None) => return 1.0,
-            (_, Some(recovered)) => now.saturating_duration_since(recovered),
+            (_, Some(began)) => now.saturating_duration_since(began),
         };
-        let all = slow_start.unwrap_or_default();
-        if since >= all {
-            return 1.0;
-        }
-        FIRST_SHARE + (1.0 - FIRST_SHARE) * since.as_secs_f64() / all.as_secs_f64()
+        share(since, slow_start)
     }
+}
+
+/// The share of an endpoint that has been back for so long.
+pub(super) fn share(since: Duration, slow_start: Option<Duration>) -> f64 {
+    let all = slow_start.unwrap_or_default();
+    if since >= all {
+        return 1.0;
+    }
+    FIRST_SHARE + (1.0 - FIRST_SHARE) * since.as_secs_f64() / all.as_secs_f64()
 }
 
 #[cfg(test)]
@@ -166,6 +179,11 @@ mod tests {
             assert!((fitness(&state, seconds) - share).abs() < 1e-9, "{seconds}");
         }
         assert_eq!(state.fitness(None, start), 1.0);
+        let mut came = State::new(Some(start));
+        assert!((fitness(&came, 0) - 0.1).abs() < 1e-9);
+        came.record(true, &rules, after(5));
+        assert!((fitness(&came, 10) - 0.4).abs() < 1e-9);
+        assert_eq!(fitness(&came, 30), 1.0);
     }
 
     #[test]

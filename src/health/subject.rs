@@ -12,6 +12,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::{Config, Health, HostPolicy};
+use crate::dns::Known;
 use crate::names::{Arm, PerArm};
 use crate::route::Endpoint;
 
@@ -61,10 +62,12 @@ impl Subject {
     }
 
     /// Every endpoint of a configuration, where there is no router that has them.
-    pub fn all(config: &Config) -> PerArm<Vec<Subject>> {
+    pub fn all(config: &Config, known: &Known) -> PerArm<Vec<Subject>> {
         PerArm::from_fn(|arm: Arm| {
-            let urls = config.arms.get(arm).endpoints.iter();
-            urls.map(|url| Subject::new(&Arc::new(Endpoint::new(arm, url)), config)).collect()
+            let settings = config.arms.get(arm);
+            let places = known.places(&settings.endpoints).serving;
+            let endpoint = |place| Arc::new(Endpoint::at(arm, place, &settings.tls));
+            places.iter().map(|place| Subject::new(&endpoint(place), config)).collect()
         })
     }
 }
@@ -123,7 +126,10 @@ mod tests {
         for (host, change) in cases {
             let mut config = config::load(None, None, &Environment::default()).unwrap();
             change(&mut config);
-            assert_eq!(Subject::all(&config).primary[0].settings.host, value(host));
+            assert_eq!(
+                Subject::all(&config, &Known::default()).primary[0].settings.host,
+                value(host)
+            );
         }
     }
 }

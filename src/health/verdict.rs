@@ -144,15 +144,28 @@ impl fmt::Display for Verdict {
 /// Why a step came to nothing, before it is known which one it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    Unauthenticated { status: u16, token_sent: bool },
-    WrongHost { status: u16, host: String },
+    Unauthenticated {
+        status: u16,
+        token_sent: bool,
+    },
+    WrongHost {
+        status: u16,
+        host: String,
+    },
     Unreachable(String),
-    Closed { reset: bool },
+    /// There is a connection, but no TLS on it, or TLS where none should be.
+    Tls(String),
+    Closed {
+        reset: bool,
+    },
     Bad(String),
     Server(String),
     Rpc(RpcError),
     Missing(Vec<String>),
-    Call { tool: String, why: String },
+    Call {
+        tool: String,
+        why: String,
+    },
 }
 
 /// An error as JSON-RPC has it.
@@ -181,7 +194,7 @@ impl Fault {
                 Verdict::Unauthenticated { status, token_sent }
             }
             Fault::WrongHost { status, host } => Verdict::WrongHost { status, host },
-            Fault::Unreachable(why) => Verdict::Unreachable(why),
+            Fault::Unreachable(why) | Fault::Tls(why) => Verdict::Unreachable(why),
             Fault::Closed { reset } => Verdict::Closed { step, reset },
             Fault::Bad(why) => Verdict::BadAnswer { step, why },
             Fault::Server(why) => Verdict::ServerError { step, why },

@@ -1,16 +1,15 @@
-//! Binds sockets and accepts connections, up to a limit, for as long as the process may.
+//! Binds sockets and accepts connections, for as long as the process may.
 //!
 //! Each worker has a socket of its own on the same address (`SO_REUSEPORT`), so the kernel spreads
 //! connections and no lock is shared. Does not know: HTTP.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use crate::drain::Watcher;
 
@@ -19,11 +18,8 @@ const BACKLOG: i32 = 1024;
 /// Pause after a failed accept: out of descriptors does not get better by asking again at once.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Silence after which the kernel asks whether the client is still there.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
-/// How long sent bytes may stay unacknowledged or a full window closed before the kernel ends the
-/// connection (`TCP_USER_TIMEOUT`): the bound on clients that do not read.
-const UNREAD_MAX: Duration = Duration::from_secs(30);
+/// Pause between two complaints about failed accepts.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -86,56 +82,30 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// One of the connections that may be open, over all workers.
-#[derive(Debug)]
-pub struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    /// Takes a slot, if one is free.
-    pub fn take(open: &Arc<AtomicUsize>, limit: usize) -> Option<Slot> {
-        let slot = Slot(Arc::clone(open));
-        (open.fetch_add(1, Ordering::Relaxed) < limit).then_some(slot)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Hands over every connection until the end begins.
 pub async fn accept(
     listener: TcpListener,
     mut ending: Watcher,
     mut connection: impl FnMut(TcpStream, SocketAddr),
 ) {
+    let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = ending.ending() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                // A socket that cannot be set up is one that has just been closed.
-                let _ = set_up(&stream);
-                connection(stream, peer);
-            }
+            Ok((stream, peer)) => connection(stream, peer),
             Err(error) if is_the_connections(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections; trying again");
+                if complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+                    complained = Some(Instant::now());
+                    tracing::error!(%error, "cannot accept connections; trying again");
+                }
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
     }
-}
-
-/// Small pieces go out at once, and a peer that is gone or does not read is found.
-fn set_up(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER))?;
-    socket.set_tcp_user_timeout(Some(UNREAD_MAX))
 }
 
 /// The error of one connection that was gone before it was accepted.

@@ -31,6 +31,15 @@ pub struct Rewound<T> {
     inner: T,
 }
 
+impl<T> Rewound<T> {
+    /// A connection whose first byte has been read.
+    pub fn after(first: u8, inner: T) -> Rewound<T> {
+        let mut all = [0; PREFACE.len()];
+        all[0] = first;
+        Rewound { first: all, unread: 0..1, inner }
+    }
+}
+
 /// Reads until the protocol is clear.
 ///
 /// # Errors

@@ -2,106 +2,171 @@
 //!
 //! Does not know: what answers the requests.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Body;
-use hyper::body::Incoming;
-use hyper::rt::Executor;
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::drain::Watcher;
+use crate::names::Cut;
 
 use super::detect::{Protocol, detect};
+use super::frames::FRAME_MAX;
+use super::law;
+use super::pace::{Due, Limits, Pace};
+use super::watched::{Guard, Watched};
 
 /// Streams that one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 100;
 /// How often a silent HTTP/2 peer is asked whether it is there, and how long it may take.
 const H2_PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
+/// What an HTTP/2 client may send without a window being opened: on a stream, on all.
+const H2_WINDOWS: (u32, u32) = (64 * 1024, 1024 * 1024);
+/// What is kept of an answer for a stream whose window is shut.
+const H2_SEND_BUFFER: usize = 64 * 1024;
+/// Streams that a client has taken back before they were looked at, and streams that were reset for
+/// what it did wrong on them (rapid reset, CVE-2023-44487; `MadeYouReset`, CVE-2025-8671): more end
+/// the connection. The library's defaults, in force whatever those become.
+const H2_RESETS: (usize, usize) = (20, 1024);
+
 /// What a connection may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// From accept, or from the answer before, to a whole request head.
-    pub header: Duration,
+    /// Time.
+    pub limits: Limits,
     /// Header fields that our own check lets through; hyper's bounds lie above it, so that a
     /// client just over the limit gets an answer in JSON and one far over it gets a bare 431.
     pub headers: usize,
     /// Bytes of them.
     pub header_bytes: usize,
+    /// The version of HTTP, where TLS has settled it.
+    pub agreed: Option<Protocol>,
 }
 
-/// Serves a connection. What goes wrong on it is the client's, and only worth a debug line.
-pub async fn serve<T, S, B>(stream: T, service: S, bounds: Bounds, mut ending: Watcher)
-where
+/// What was cut because of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The whole connection, which ends with it.
+    Connection,
+    /// One stream of several.
+    Stream,
+}
+
+/// Serves a connection; `cut` is told of all that is ended because of the client, before it is.
+/// What else goes wrong is the client's as well, and only worth a debug line.
+pub async fn serve<T, S, B>(
+    stream: T,
+    service: S,
+    bounds: Bounds,
+    mut ending: Watcher,
+    cut: impl Fn(Cut, Extent),
+) where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: 'static,
     S::Error: std::error::Error + Send + Sync + 'static,
-    B: Body + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: std::error::Error + Send + Sync,
 {
+    let Limits { accepted, header, .. } = bounds.limits;
     let detected = tokio::select! {
-        detected = tokio::time::timeout(bounds.header, detect(stream)) => detected,
+        detected = tokio::time::timeout_at(accepted + header, detect(stream)) => detected,
         // Whoever has said nothing yet has nothing in flight.
         () = ending.ending() => return,
     };
-    let Ok(Ok((protocol, stream))) = detected else { return };
-    let stream = TokioIo::new(stream);
+    let (protocol, stream) = match detected {
+        Ok(Ok(detected)) => detected,
+        Ok(Err(_)) => return,
+        Err(_) => return cut(Cut::Header, Extent::Connection),
+    };
+    if bounds.agreed.is_some_and(|agreed| agreed != protocol) {
+        tracing::debug!(?protocol, "client speaks another HTTP than it agreed on");
+        return;
+    }
+    let is_http2 = protocol == Protocol::Http2;
+    let watched = Watched::new(Pace::new(bounds.limits, is_http2, Instant::now()));
+    let (stream, service) = (watched.stream(stream), watched.service(service));
+    let guard = watched.guard();
     let buffer = bounds.header_bytes.saturating_mul(2).max(64 * 1024);
     let ended = match protocol {
         Protocol::Http1 => {
+            // Closest to hyper, so that it sees what hyper sees.
+            let (stream, service) = law::watch(stream, service);
+            // Without a time limit of hyper's own, which would end idle connections as well.
             let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(bounds.header)
+                .header_read_timeout(None)
                 .max_headers(bounds.headers.saturating_mul(2))
                 .max_buf_size(buffer)
-                .serve_connection(stream, service);
-            until_the_end(connection, ending).await
+                .serve_connection(TokioIo::new(stream), service);
+            until_the_end(connection, guard, ending, &cut).await
         }
         Protocol::Http2 => {
-            let connection = http2::Builder::new(Local)
+            let connection = http2::Builder::new(watched.clone())
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(H2_STREAMS)
+                .max_frame_size(FRAME_MAX)
                 .max_header_list_size(u32::try_from(buffer).unwrap_or(u32::MAX))
+                .initial_stream_window_size(H2_WINDOWS.0)
+                .initial_connection_window_size(H2_WINDOWS.1)
+                .max_send_buf_size(H2_SEND_BUFFER)
+                .max_pending_accept_reset_streams(H2_RESETS.0)
+                .max_local_error_reset_streams(H2_RESETS.1)
                 .keep_alive_interval(H2_PING.0)
                 .keep_alive_timeout(H2_PING.1)
-                .serve_connection(stream, service);
-            until_the_end(connection, ending).await
+                .serve_connection(TokioIo::new(stream), service);
+            until_the_end(connection, guard, ending, &cut).await
         }
     };
+    if watched.is_flooded() {
+        cut(Cut::Flood, Extent::Connection);
+    }
     if let Err(error) = ended {
         tracing::debug!(%error, "client connection ended early");
     }
 }
 
-/// Drives a connection; once the end has begun, no further than what is in flight on it.
+/// Drives a connection for as long as it keeps to its pace; once the end has begun, no further
+/// than what is in flight on it.
 async fn until_the_end<C: GracefulConnection>(
     connection: C,
+    mut guard: Guard,
     mut ending: Watcher,
+    cut: &impl Fn(Cut, Extent),
 ) -> Result<(), C::Error> {
     let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = ending.ending() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut is_ending = false;
+    loop {
+        let due = tokio::select! {
+            // What the connection does in its turn decides what is due.
+            biased;
+            ended = connection.as_mut() => return ended,
+            due = poll_fn(|cx| guard.poll_due(cx)) => due,
+            () = ending.ending(), if !is_ending => {
+                is_ending = true;
+                Due::Idle
+            }
+        };
+        match due {
+            Due::Idle => connection.as_mut().graceful_shutdown(),
+            Due::Stream(task) => {
+                cut(Cut::Write, Extent::Stream);
+                task.abort();
+            }
+            Due::Cut(reason) => {
+                cut(reason, Extent::Connection);
+                return Ok(());
+            }
+            Due::Over => return Ok(()),
+            Due::Later(_) => {}
         }
-    }
-}
-
-/// Runs what hyper splits off on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct Local;
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
     }
 }

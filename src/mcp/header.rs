@@ -3,6 +3,7 @@
 //! Does not know: bodies. A body's `protocolVersion` never tells the era: rmcp names 2026-07-28 in
 //! the body of a 2025 handshake.
 
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderName};
 
 /// `Mcp-Session-Id`: the session of a legacy client.
@@ -15,6 +16,11 @@ pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// `Last-Event-ID`: a legacy client resumes a stream.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// `traceparent`: the trace that a request belongs to (W3C Trace Context).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// `tracestate`: what goes with it.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The revisions with a handshake. Anything else in the version header is modern: so Python's
 /// server decides, and a server that does not know the value says so itself.
@@ -51,15 +57,24 @@ impl Era {
 
 /// The trace that a request says it belongs to (W3C Trace Context).
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
-    headers.get("traceparent")?.to_str().ok()
+    headers.get(TRACEPARENT)?.to_str().ok()
 }
 
 /// The first of the headers that must not be repeated, but is: two values would let the router
 /// and the server read different ones.
 pub fn repeated(headers: &HeaderMap) -> Option<HeaderName> {
-    [SESSION_ID, PROTOCOL_VERSION, METHOD, NAME, LAST_EVENT_ID]
-        .into_iter()
-        .find(|name| headers.get_all(name).iter().nth(1).is_some())
+    headers
+        .keys()
+        .filter(|name| is_single(name))
+        .find(|name| headers.get_all(*name).iter().nth(1).is_some())
+        .cloned()
+}
+
+/// Whether a header may stand once only: all of MCP's, and those that decide who calls and what
+/// for.
+fn is_single(name: &HeaderName) -> bool {
+    name.as_str().starts_with("mcp-")
+        || [AUTHORIZATION, CONTENT_TYPE, ORIGIN, LAST_EVENT_ID].contains(name)
 }
 
 #[cfg(test)]
@@ -86,6 +101,13 @@ mod tests {
 
     #[test]
     fn repeated_headers_are_named() {
+        let param = HeaderName::from_static("mcp-param-region");
+        for name in [METHOD, LAST_EVENT_ID, ORIGIN, AUTHORIZATION, CONTENT_TYPE, param] {
+            let twice = with(&[(name.clone(), "a"), (name.clone(), "b")]);
+            assert_eq!(repeated(&twice), Some(name));
+        }
+        let accept = http::header::ACCEPT;
+        assert_eq!(repeated(&with(&[(accept.clone(), "a"), (accept, "b")])), None);
         assert_eq!(repeated(&with(&[(SESSION_ID, "a"), (METHOD, "b")])), None);
         assert_eq!(repeated(&with(&[(SESSION_ID, "a"), (SESSION_ID, "a")])), Some(SESSION_ID));
     }

@@ -93,6 +93,8 @@ pub struct Facts {
 pub enum End {
     /// We refused it, or the client's body came to nothing.
     Rejected,
+    /// The servers of its arm had as much to do as they may, for too long.
+    NoRoom,
     /// The client left before an answer's head.
     ClientLeft,
     /// No connection.
@@ -199,6 +201,12 @@ impl Heard {
 pub fn verdict(facts: &Facts, end: End) -> Verdict {
     match end {
         End::Rejected => Verdict::nobody(Outcome::Rejected, "rejected"),
+        // It is we who refuse, at a limit that an operator has set, and a flood of requests is no
+        // fault of a version: never the arm's alone. But a version that takes longer for each holds
+        // its places longer and is full first: that its callers are turned away speaks against it if
+        // those of the other arm are not. Where one arm has more work for each of its endpoints,
+        // this leans towards the other one: limits.in_flight should leave the stable arm room.
+        End::NoRoom => Verdict::relative(Outcome::Rejected, "no_room"),
         End::ClientLeft => Verdict::nobody(Outcome::Cancelled, "client_left"),
         End::Unreachable => Verdict::arm(Outcome::Transport, "unreachable"),
         End::Lost => Verdict::arm(Outcome::Transport, "lost"),

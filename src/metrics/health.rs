@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Registry};
+use tokio::time::Instant;
 
 use crate::health::diff::{Class, Diff};
 use crate::health::state::Standing;
-use crate::health::{Board, Verdict};
+use crate::health::{Board, Outliers, Verdict};
 use crate::names::Arm;
-use crate::route::RoutingTable;
+use crate::route::{Endpoint, RoutingTable};
 
 use super::{counter, fraction, gauge};
 
@@ -19,6 +20,10 @@ use super::{counter, fraction, gauge};
 pub(super) struct Health {
     up: IntGaugeVec,
     fitness: GaugeVec,
+    in_flight: IntGaugeVec,
+    queued: IntGaugeVec,
+    ejected: IntGaugeVec,
+    ejections: IntCounterVec,
     probes: IntCounterVec,
     duration: GaugeVec,
     server: IntGaugeVec,
@@ -38,6 +43,12 @@ const OTHER: &str = "_other";
 const UP: &str = "Whether an endpoint gets new work: 0 after health.unhealthy_after handshakes in a row have failed.";
 const FITNESS: &str =
     "The share of its usual new work that an endpoint gets: less than 1 while it comes back.";
+const IN_FLIGHT: &str =
+    "Exchanges with an endpoint that count for limits.in_flight: streams without an end do not.";
+const QUEUED: &str = "Exchanges that wait for an endpoint to have less to do.";
+const EJECTED: &str =
+    "Whether an endpoint gets no new work for a while since its calls fail (health.eject_after).";
+const EJECTIONS: &str = "How often an endpoint began to get no new work since its calls fail.";
 const SERVER: &str =
     "What the server behind an endpoint calls itself, and the eras that it speaks.";
 const CHANGES: &str = "How what the secondary offers differs from what the primary offers: tools, prompts, resources and templates.";
@@ -50,6 +61,10 @@ impl Health {
         Health {
             up: gauge(to, "tidegate_endpoint_up", &endpoint, UP),
             fitness: fraction(to, "tidegate_endpoint_fitness", &endpoint, FITNESS),
+            in_flight: gauge(to, "tidegate_endpoint_in_flight", &endpoint, IN_FLIGHT),
+            queued: gauge(to, "tidegate_endpoint_queued", &endpoint, QUEUED),
+            ejected: gauge(to, "tidegate_endpoint_ejected", &endpoint, EJECTED),
+            ejections: counter(to, "tidegate_ejections_total", &endpoint, EJECTIONS),
             probes: counter(to, "tidegate_probes_total", &verdict, "Handshakes, by verdict."),
             duration: fraction(
                 to,
@@ -65,15 +80,28 @@ impl Health {
     }
 
     /// What is known now. Endpoints that are gone lose their series.
-    pub(super) fn set(&mut self, table: &RoutingTable, board: &Board) {
+    pub(super) fn set(&mut self, table: &RoutingTable, board: &Board, outliers: &Outliers) {
         self.server.reset();
+        let now = Instant::now();
         let mut present = HashSet::new();
-        for (endpoint, fitness) in table.fitness() {
+        let leaving = table.leaving().map(|endpoint| (endpoint, 0.0));
+        for (endpoint, fitness) in table.fitness().chain(leaving) {
             let labels = [endpoint.arm.as_str().to_owned(), endpoint.url.to_string()];
             let view = board.view(endpoint.id).unwrap_or_default();
             let up = view.state.standing() != Standing::Down;
             self.up.with_label_values(&labels).set(i64::from(up));
             self.fitness.with_label_values(&labels).set(fitness);
+            let room = endpoint.room();
+            let ejected = usize::from(outliers.why(endpoint.id, now).is_some());
+            for (gauge, count) in [
+                (&self.in_flight, room.taken()),
+                (&self.queued, room.waiting()),
+                (&self.ejected, ejected),
+            ] {
+                super::set(gauge, &labels.each_ref().map(String::as_str), count);
+            }
+            // A series that begins with its first event hides that event from `increase()`.
+            self.ejections.with_label_values(&labels);
             if let Some(probe) = &view.last {
                 self.duration.with_label_values(&labels).set(probe.took.as_secs_f64());
             }
@@ -96,6 +124,10 @@ impl Health {
             // A series that was never made cannot be removed, and need not be.
             let _ = self.up.remove_label_values(gone);
             let _ = self.fitness.remove_label_values(gone);
+            let _ = self.in_flight.remove_label_values(gone);
+            let _ = self.queued.remove_label_values(gone);
+            let _ = self.ejected.remove_label_values(gone);
+            let _ = self.ejections.remove_label_values(gone);
             let _ = self.duration.remove_label_values(gone);
             let [arm, url] = gone.each_ref().map(String::as_str);
             for verdict in Verdict::LABELS {
@@ -103,6 +135,12 @@ impl Health {
             }
         }
         self.shown = present;
+    }
+
+    /// Counts an endpoint that is taken out.
+    pub(super) fn count_ejection(&self, endpoint: &Endpoint) {
+        let labels = [endpoint.arm.as_str().to_owned(), endpoint.url.to_string()];
+        self.ejections.with_label_values(&labels).inc();
     }
 
     /// Counts handshakes that have ended.

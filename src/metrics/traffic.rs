@@ -23,6 +23,7 @@ pub(super) struct Traffic {
     first_byte: Durations,
     pending: IntGaugeVec,
     failed_attempts: IntCounterVec,
+    without_room: IntCounterVec,
     opened: IntCounterVec,
     active: IntGaugeVec,
     streams: IntGaugeVec,
@@ -42,6 +43,7 @@ const FIRST_BYTE: &str = "Seconds from the request to the head of its answer.";
 const PENDING: &str = "Calls whose answer comes on another exchange; they are counted when it has.";
 const FAILED: &str =
     "Attempts to get an answer that came to nothing; some were made good elsewhere.";
+const WITHOUT_ROOM: &str = "Requests that found every endpoint of their arm as busy as it may be (limits.in_flight), and how they fared: waited (and went on), queue_full or too_long (refused).";
 const ACTIVE: &str = "Legacy sessions in use: neither ended nor idle for half an hour.";
 const UNLABELLED: &str =
     "Tools that are listed and have no label of their own, beyond the first 100.";
@@ -70,6 +72,12 @@ impl Traffic {
                 &["arm", "reason"],
                 FAILED,
             ),
+            without_room: counter(
+                to,
+                "tidegate_requests_without_room_total",
+                &["arm", "result"],
+                WITHOUT_ROOM,
+            ),
             opened: counter(
                 to,
                 "tidegate_sessions_opened_total",
@@ -97,6 +105,9 @@ impl Traffic {
         }
         for ((arm, reason), count) in &tally.failed_attempts {
             self.failed_attempts.with_label_values(&[arm.as_str(), reason]).inc_by(*count);
+        }
+        for ((arm, result), count) in &tally.without_room {
+            self.without_room.with_label_values(&[arm.as_str(), result]).inc_by(*count);
         }
         for arm in Arm::ALL {
             self.opened.with_label_values(&[arm.as_str()]).inc_by(*tally.sessions.get(arm));

@@ -10,14 +10,30 @@ use aws_lc_rs::digest;
 
 use super::{Arm, BadName};
 
-/// The place where an endpoint of an arm listens: `http://host:port/path`, or `https`.
+/// The place where an endpoint of an arm listens: `http://host:port/path`, or `https`; or, with
+/// `dns+` in front, a name that stands for as many places as it has addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointUrl {
     secure: bool,
     host: String,
     port: u16,
     path: String,
+    means: Means,
 }
+
+/// What the host of an endpoint stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Means {
+    /// One place, wherever the system finds it at each connect.
+    Place,
+    /// A place for each of its addresses.
+    Places,
+    /// One of these.
+    At(IpAddr),
+}
+
+/// In front of a URL whose host stands for a place for each of its addresses.
+const EVERY: &str = "dns+";
 
 impl EndpointUrl {
     /// Whether it is spoken to with TLS.
@@ -40,6 +56,32 @@ impl EndpointUrl {
         &self.host
     }
 
+    /// Whether it stands for as many places as its host has addresses.
+    pub fn is_name(&self) -> bool {
+        self.means == Means::Places
+    }
+
+    /// The place at one of the addresses of its host.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> EndpointUrl {
+        EndpointUrl { means: Means::At(address), ..self.clone() }
+    }
+
+    /// Its address, where that is known without a look-up.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.means {
+            Means::At(address) => Some(address),
+            Means::Place => self.host.parse().ok(),
+            Means::Places => None,
+        }
+    }
+
+    /// What is left of an endpoint as people are shown it without the address of the moment.
+    pub fn without_address(shown: &str) -> &str {
+        let shown = shown.strip_prefix(EVERY).unwrap_or(shown);
+        shown.split_once(" (").map_or(shown, |(url, _)| url)
+    }
+
     /// Whether it is on the router's own machine.
     pub fn is_loopback(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
@@ -56,19 +98,33 @@ impl EndpointUrl {
         &self.path
     }
 
-    /// `host:port`, as a `Host` header says it.
+    /// `host:port`.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        format!("{}:{}", self.bracketed(), self.port)
+    }
+
+    /// What a `Host` header says: the port only where a URL would need it, as clients do. Many TLS
+    /// servers know no host with a `:443`.
+    pub fn host_header(&self) -> String {
+        if self.port == self.default_port() { self.bracketed() } else { self.authority() }
+    }
+
+    /// The host as it stands in a URL.
+    fn bracketed(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }
 }
 
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path)
+        if self.means == Means::Places {
+            f.write_str(EVERY)?;
+        }
+        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path)?;
+        match self.means {
+            Means::At(address) => write!(f, " ({address})"),
+            Means::Place | Means::Places => Ok(()),
+        }
     }
 }
 
@@ -76,9 +132,15 @@ impl FromStr for EndpointUrl {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let bad = |why: &str| BadName(format!("`{text}` {why}"));
+        // A password in it is not repeated.
+        let shown = if text.contains(['@', '?']) { "this URL" } else { &format!("`{text}`") };
+        let bad = |why: &str| BadName(format!("{shown} {why}"));
+        let (url, means) = match text.strip_prefix(EVERY) {
+            Some(url) => (url, Means::Places),
+            None => (text, Means::Place),
+        };
         let uri: http::Uri =
-            text.parse().map_err(|_| bad("is no http URL, such as http://127.0.0.1:3000/mcp"))?;
+            url.parse().map_err(|_| bad("is no http URL, such as http://127.0.0.1:3000/mcp"))?;
         let secure = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -98,12 +160,11 @@ impl FromStr for EndpointUrl {
             (None, false) if secure => 443,
             (None, false) => 80,
         };
-        Ok(EndpointUrl {
-            secure,
-            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port,
-            path: uri.path().to_owned(),
-        })
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if means == Means::Places && host.parse::<IpAddr>().is_ok() {
+            return Err(bad("has an address where `dns+` needs a name"));
+        }
+        Ok(EndpointUrl { secure, host, port, path: uri.path().to_owned(), means })
     }
 }
 
@@ -134,6 +195,13 @@ mod tests {
         assert_eq!(ok("http://mcp.internal"), "http://mcp.internal:80/");
         assert_eq!(ok("http://[::1]:3000/x"), "http://[::1]:3000/x");
         assert_eq!(ok("https://mcp.internal/x"), "https://mcp.internal:443/x");
+        let host = |text: &str| text.parse::<EndpointUrl>().unwrap().host_header();
+        assert_eq!(host("http://h:80/x"), "h");
+        assert_eq!(host("http://h:443/x"), "h:443");
+        assert_eq!(host("https://[::1]/x"), "[::1]");
+        assert_eq!(host("https://h:80/x"), "h:80");
+        assert_eq!(ok("dns+http://mcp.internal/x"), "dns+http://mcp.internal:80/x");
+        assert_eq!(ok("dns+https://mcp.internal"), "dns+https://mcp.internal:443/");
         for bad in [
             "127.0.0.1:3000",
             "ftp://x/",
@@ -143,8 +211,28 @@ mod tests {
             "http://h/mcp#f",
             "http://h:0/",
             "",
+            "dns+ftp://x/",
+            "dns+mcp.internal:3000",
+            "dns+dns+http://h/",
+            "dns+http://127.0.0.1:3000/mcp",
+            "dns+http://[::1]/",
         ] {
             assert!(bad.parse::<EndpointUrl>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_stands_for_places() {
+        let name: EndpointUrl = "dns+https://mcp.internal/x".parse().unwrap();
+        let place = name.at("10.0.0.1".parse().unwrap());
+        assert_eq!(place.to_string(), "https://mcp.internal:443/x (10.0.0.1)");
+        assert_eq!(place.authority(), "mcp.internal:443");
+        assert_eq!((name.is_name(), place.is_name()), (true, false));
+        assert_eq!((name.address(), place.address()), (None, "10.0.0.1".parse().ok()));
+        for shown in [&name, &place].map(ToString::to_string) {
+            assert_eq!(EndpointUrl::without_address(&shown), "https://mcp.internal:443/x");
+        }
+        // Tags of every version and replica name it so.
+        assert_eq!(EndpointId::of(Arm::Primary, &place).0, [50, 49, 196, 172, 195, 73]);
     }
 }

@@ -67,6 +67,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::sync::Arc;
 
     use http::StatusCode;
     use tokio::task::LocalSet;
@@ -76,10 +77,13 @@ mod tests {
     use super::super::message::fixture;
     use super::*;
     use crate::config::{Notice, Webhook, WebhookFormat};
+    use crate::tls::Version;
+    use crate::tls::client::Client;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn webhook() -> Webhook {
+        let tls = Client::new(None, None, None, Version::default(), "");
         Webhook {
             name: "ops".to_owned(),
             url: "http://127.0.0.1:1/".parse().unwrap(),
@@ -87,6 +91,7 @@ mod tests {
             events: Notice::ALL.to_vec(),
             token: None,
             timeout: Duration::from_secs(10),
+            tls: Arc::new(tls.expect("no file has to be read")),
         }
     }
 

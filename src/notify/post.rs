@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -17,6 +18,8 @@ use tokio::task::AbortHandle;
 
 use crate::config::Webhook;
 use crate::mcp::shown::shown;
+use crate::tls::fault::Fault as TlsFault;
+use crate::tls::stream::Stream;
 
 /// Bytes of an answer's body that are read; and of its head.
 const ANSWER_MAX: usize = 64 * 1024;
@@ -33,6 +36,9 @@ pub enum Fault {
     /// Nobody is there.
     #[error("cannot connect: {0}")]
     Unreachable(String),
+    /// Somebody is, but there is no TLS with them; the text says what to do.
+    #[error("{0}")]
+    Tls(String),
     /// Not in time.
     #[error("no answer within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
@@ -81,9 +87,10 @@ impl Fault {
             Fault::Unreachable(_) => {
                 "see whether the receiver runs, and whether host and port of its `url` are right"
             }
+            Fault::Tls(_) => "put its certificate, or the keys of the webhook, right",
             Fault::Timeout(_) => "look at the receiver's log, or give it more `timeout`",
             Fault::Broken(_) => {
-                "see whether plain HTTP is spoken at this port, and the receiver's log"
+                "see whether `url` should be `http://` or `https://`, and the receiver's log"
             }
             Fault::Status { status, .. } => match status.as_u16() {
                 300..=399 => "name in `url` the address to which it redirects: nothing is followed",
@@ -121,11 +128,21 @@ pub(super) async fn post(
 
 async fn exchange(webhook: &Webhook, body: Bytes) -> Result<StatusCode, Fault> {
     let unreachable = |error: io::Error| Fault::Unreachable(error.to_string());
-    let broken = |error: hyper::Error| Fault::Broken(shown(&error.to_string(), SHOWN_MAX));
+    let tls = |fault: &TlsFault| Fault::Tls(fault.to_string());
+    let broken = |error: hyper::Error| match TlsFault::within(&error) {
+        Some(fault) => tls(fault),
+        None => Fault::Broken(shown(&error.to_string(), SHOWN_MAX)),
+    };
     let uri = &webhook.url;
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let stream =
-        TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await.map_err(unreachable)?;
+    let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
+    let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+    let stream = if is_secure {
+        webhook.tls.handshake(host, stream).await.map_err(|fault| tls(&fault))?.0
+    } else {
+        Stream::plain(stream)
+    };
     let mut builder = http1::Builder::new();
     let opened = builder.max_buf_size(ANSWER_MAX).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(broken)?;

@@ -24,6 +24,8 @@ pub struct Line {
     pub total: Duration,
     /// The trace that it belongs to.
     pub trace: Option<String>,
+    /// The id of the HTTP request.
+    pub request: Option<Box<str>>,
 }
 
 impl Line {
@@ -50,6 +52,7 @@ impl Line {
             total_ms = millis(self.total),
             bytes = of.bytes,
             trace_id = self.trace,
+            request_id = self.request.as_deref(),
             "exchange"
         );
     }

@@ -111,7 +111,9 @@ impl Exchange {
     fn seen(&self, verdict: Verdict, latency: Option<Duration>, gone: Duration) -> Option<Seen> {
         let call = self.facts.call;
         let (grade, waited) = match (verdict.outcome, verdict.blame) {
-            (Outcome::Rejected | Outcome::Race | Outcome::Unclassified, _) => return None,
+            (Outcome::Rejected | Outcome::Race | Outcome::Unclassified, Blame::Nobody) => {
+                return None;
+            }
             // A stream ends when its client leaves; that is no impatience.
             (Outcome::Cancelled, _) if !self.has_latency() => return None,
             (Outcome::Cancelled, _) => (Grade::Left, Some(gone)),

@@ -40,6 +40,8 @@ pub struct Desk {
     pub tools: Arc<Tools>,
     /// Faults in a row after which an endpoint is suspect.
     pub suspect_after: u32,
+    /// Failed calls in a row after which an endpoint is failing, if that matters.
+    pub eject_after: Option<u32>,
     /// Whether each exchange is logged.
     pub access_log: bool,
 }
@@ -51,6 +53,7 @@ pub struct Report {
     call: Call,
     watch: Rc<RefCell<Watch>>,
     trace: Option<Box<str>>,
+    request: Option<Box<str>>,
     received: Instant,
     arm: Option<Arm>,
     endpoint: Option<Arc<Endpoint>>,
@@ -120,6 +123,7 @@ impl Report {
             call,
             watch,
             trace,
+            request: None,
             received: Instant::now(),
             arm: None,
             endpoint: None,
@@ -131,6 +135,11 @@ impl Report {
             first_byte: None,
             made: false,
         }
+    }
+
+    /// The name under which logs know the HTTP request.
+    pub fn named(&mut self, id: &str) {
+        self.request = self.desk.access_log.then(|| id.into());
     }
 
     /// The body has told what it is.
@@ -310,16 +319,32 @@ impl Report {
         }
     }
 
-    /// Several faults in a row make an endpoint suspect.
+    /// Several broken exchanges in a row make an endpoint suspect, several failed calls an outlier.
     fn note_health(&self, verdict: Verdict) {
         let Some(endpoint) = &self.endpoint else { return };
+        let is_broken = matches!(verdict.outcome, Outcome::Transport | Outcome::Timeout)
+            && verdict.blame == Blame::Arm;
         match verdict.outcome {
-            Outcome::Transport | Outcome::Timeout if verdict.blame == Blame::Arm => {
-                endpoint.note_fault(self.desk.suspect_after);
-            }
-            Outcome::Cancelled => {}
+            Outcome::Cancelled => return,
+            _ if is_broken => endpoint.note_fault(self.desk.suspect_after),
             _ => endpoint.note_success(),
         }
+        match verdict.outcome {
+            _ if !self.is_call() => {}
+            Outcome::HttpError => endpoint.note_failed_call(self.desk.eject_after),
+            _ if is_broken => endpoint.note_failed_call(self.desk.eject_after),
+            _ => endpoint.note_call(),
+        }
+    }
+
+    /// Whether it is work that only clients give: what handshakes ask for as well says no more than
+    /// these.
+    pub fn is_call(&self) -> bool {
+        let method = self.call.method;
+        self.call.kind == Kind::Post
+            && !method.is_read_only()
+            && method != Method::REPLY
+            && !method.as_str().starts_with("notifications/")
     }
 
     /// The HTTP status of the answer; 0 before there is one.
@@ -385,6 +410,7 @@ impl Report {
             first_byte: self.first_byte,
             total: self.received.elapsed(),
             trace: trace.and_then(TraceId::of).map(|trace| trace.as_str().to_owned()),
+            request: self.request.clone(),
         }
     }
 

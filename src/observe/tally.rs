@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::mcp::{Era, Method};
-use crate::names::{Arm, Blame, EndpointId, Outcome, PerArm};
+use crate::names::{Arm, Blame, Cut, EndpointId, Outcome, PerArm, Shed};
 use crate::route::tools::ToolLabel;
 
 use super::join::Crossing;
@@ -71,6 +71,8 @@ pub struct Tally {
     /// Attempts to get an answer that came to nothing, by arm and reason; some are made good by
     /// another endpoint, and then no exchange shows them.
     pub failed_attempts: HashMap<(Arm, &'static str), u64>,
+    /// Exchanges that found every endpoint of their arm busy, by arm and how they fared.
+    pub without_room: HashMap<(Arm, &'static str), u64>,
     /// Calls one by one, for whoever compares the arms.
     pub seen: Vec<Seen>,
     /// Calls that there was no room for in `seen`.
@@ -83,8 +85,12 @@ pub struct Tally {
     pub sessions: PerArm<u64>,
     /// Client connections accepted.
     pub accepted: u64,
-    /// Client connections closed at once, over the limit.
-    pub shed: u64,
+    /// Client connections closed as soon as they were accepted, by reason.
+    pub shed: HashMap<Shed, u64>,
+    /// Connections, requests and answers cut because of the client, by reason.
+    pub cuts: HashMap<Cut, u64>,
+    /// Handshakes of TLS, by how they went.
+    pub handshakes: HashMap<&'static str, u64>,
     /// What stays from one collection to the next.
     pub now: Gauges,
 }
@@ -145,6 +151,11 @@ impl Tally {
         }
     }
 
+    /// Counts a handshake of TLS.
+    pub fn handshake(&mut self, result: &'static str) {
+        *self.handshakes.entry(result).or_default() += 1;
+    }
+
     /// Keeps a call as evidence, if there is room.
     pub fn see(&mut self, seen: Seen) {
         if self.seen.len() < SEEN_MAX {
@@ -157,6 +168,16 @@ impl Tally {
     /// Counts an attempt that came to nothing.
     pub fn failed_attempt(&mut self, arm: Arm, reason: &'static str) {
         *self.failed_attempts.entry((arm, reason)).or_default() += 1;
+    }
+
+    /// Counts a connection that was not let in.
+    pub fn shed(&mut self, reason: Shed) {
+        *self.shed.entry(reason).or_default() += 1;
+    }
+
+    /// Counts what was cut because of the client.
+    pub fn cut(&mut self, reason: Cut) {
+        *self.cuts.entry(reason).or_default() += 1;
     }
 
     /// Notes that a session is in use.

@@ -281,6 +281,7 @@ mod tests {
             tally: Rc::clone(tally),
             tools: Arc::default(),
             suspect_after: 3,
+            eject_after: None,
             access_log: false,
         };
         Report::new(desk, call, Rc::default(), None)

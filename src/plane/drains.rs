@@ -27,7 +27,7 @@ pub struct Draining {
     pub idle: usize,
     /// Event streams open to clients.
     pub streams: usize,
-    /// Exchanges in flight.
+    /// Exchanges in flight, or waiting to be.
     pub in_flight: usize,
     /// When it last had something to do since the start of the router.
     pub last_activity: Option<SystemTime>,
@@ -47,7 +47,7 @@ impl Plane {
     /// What an arm still has to do; sessions that were idle for `idle` count as left.
     pub fn draining(&self, arm: Arm, idle: Duration) -> Draining {
         let (table, control, measures) = (self.table(), self.control.borrow(), self.measures());
-        let endpoints = table.arms.get(arm).endpoints.iter();
+        let work = table.arms.get(arm).all().map(|it| it.in_flight() + it.room().waiting());
         let sessions = measures.join.busy(arm, Instant::now(), idle);
         let mut draining = Draining {
             drained: control.drained() == Some(arm),
@@ -55,7 +55,7 @@ impl Plane {
             sessions,
             idle: measures.join.sessions().get(arm).saturating_sub(sessions),
             streams: *measures.metrics.streams_open().get(arm),
-            in_flight: endpoints.map(|endpoint| endpoint.in_flight()).sum(),
+            in_flight: work.sum(),
             last_activity: *self.activity.borrow().last.get(arm),
             why: Vec::new(),
         };

@@ -3,7 +3,6 @@
 //! Does not know: arms.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +24,11 @@ use crate::observe::session::SessionKey;
 use crate::observe::tally::Tally;
 use crate::route::RoutingTable;
 use crate::route::affinity::{self, NoSession, Place, UpstreamSession};
-use crate::upstream::forwarded::Client;
-use crate::upstream::request_body::{RequestBody, Watch};
+use crate::upstream::forwarded::{Client, Peer};
+use crate::upstream::request_body::{Bounds, RequestBody, Watch};
 
 use super::reply::Refusal;
+use super::request_id;
 
 /// One request of a client.
 pub struct Inbound {
@@ -42,8 +42,14 @@ pub struct Inbound {
     pub report: Report,
     /// What is known of the body.
     pub watch: Rc<RefCell<Watch>>,
+    /// The name under which logs know it.
+    pub request_id: HeaderValue,
+    /// Bytes of its body, where the head tells them.
+    pub length: Option<u64>,
     /// It belongs to a session that we know.
     pub in_session: bool,
+    /// Its body has been read ahead.
+    peeked: bool,
     body: Option<RequestBody>,
 }
 
@@ -51,31 +57,57 @@ impl Inbound {
     /// Takes a request in.
     pub fn receive(
         request: Request<Incoming>,
-        peer: SocketAddr,
+        peer: Peer,
         table: &RoutingTable,
         tally: &Rc<RefCell<Tally>>,
     ) -> Inbound {
         let config = &table.config;
         let (head, body) = request.into_parts();
+        let (request_id, length) = (request_id::of(&head.headers), body.size_hint().exact());
         let paths = Paths { mcp: &config.path, sse: &config.sse_path };
         let tagged = affinity::uri_tag(&head.uri).is_some();
         let call = Call::of(&head.method, head.uri.path(), &head.headers, paths, tagged);
         let client = Client::of(peer, &head.uri, &head.headers, &config.affinity.trusted_proxies);
         let message = call.kind == Kind::Post;
-        let body = RequestBody::new(body, message, config.limits.body, config.timeouts.body_idle);
+        let bounds = Bounds {
+            bytes: config.limits.body,
+            idle: config.timeouts.body_idle,
+            min_rate: config.limits.min_rate,
+        };
+        let body = RequestBody::new(body, message, bounds);
         let watch = body.watch();
         let desk = Desk {
             tally: Rc::clone(tally),
             tools: Arc::clone(&table.tools),
             suspect_after: config.health.suspect_after,
+            eject_after: config.health.eject_after,
             access_log: config.log.access,
         };
         let trace = header::traceparent(&head.headers);
         let mut report = Report::new(desk, call, Rc::clone(&watch), trace);
+        report.named(request_id.to_str().unwrap_or_default());
         if call.kind == Kind::Preflight {
             report.waive();
         }
-        Inbound { head, client, call, report, watch, in_session: false, body: Some(body) }
+        Inbound {
+            head,
+            client,
+            call,
+            report,
+            watch,
+            request_id,
+            length,
+            in_session: false,
+            peeked: false,
+            body: Some(body),
+        }
+    }
+
+    /// Whether its head shows that it belongs to a session.
+    pub fn has_session(&self, table: &RoutingTable) -> bool {
+        let Parts { headers, uri, .. } = &self.head;
+        let place = affinity::place(table, &self.call, headers, uri, self.client.address);
+        matches!(place, Ok(Place::Session(_)))
     }
 
     /// Reads as much of the body as the classification needs: nothing, where the head says it all.
@@ -86,6 +118,7 @@ impl Inbound {
         // by who sends it on.
         if needed || self.call.method.is_read_only() || body.is_end_stream() {
             let shape = body.peek().await?;
+            self.peeked = true;
             if needed {
                 self.call = self.call.with_body(shape);
                 self.report.set_call(self.call);
@@ -93,6 +126,15 @@ impl Inbound {
             if shape == (Shape::Batch { initialize: true }) {
                 return Err(Refusal::InitializeInBatch);
             }
+        }
+        Ok(())
+    }
+
+    /// Reads the beginning of the body, where that has not been done.
+    pub async fn read_ahead(&mut self) -> Result<(), Refusal> {
+        if let Some(body) = self.body.as_mut().filter(|_| !self.peeked) {
+            body.peek().await?;
+            self.peeked = true;
         }
         Ok(())
     }
@@ -161,6 +203,11 @@ impl Inbound {
             _ if !watch.reader().ids().is_empty() => Some(StatusCode::OK),
             _ => None,
         }
+    }
+
+    /// The name under which logs know it, as text.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
     }
 
     /// The trace that it belongs to, from its head or else from its body.

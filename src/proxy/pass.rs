@@ -150,7 +150,8 @@ fn message_uri(
         return None;
     }
     let path = inbound.head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let base = Url::parse(&format!("http://{}{path}", endpoint.url.authority())).ok()?;
+    let (scheme, authority) = (endpoint.url.scheme(), endpoint.url.authority());
+    let base = Url::parse(&format!("{scheme}://{authority}{path}")).ok()?;
     let (table, endpoint) = (Arc::clone(table), Arc::clone(endpoint));
     Some(MessageUri { table, endpoint, base, origin, stream })
 }

@@ -8,13 +8,14 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method as HttpMethod, Response, StatusCode, Version};
 use hyper::body::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use serde_json::json;
 
 use crate::config::{Config, ErrorStyle};
+use crate::listen::law::Fault;
 use crate::mcp::outcome::{Close, End, Heard};
 use crate::mcp::{Kind, Method};
 use crate::observe::tap::Tap;
@@ -25,11 +26,15 @@ use crate::upstream::request_body::BodyFault;
 
 use super::events::Events;
 use super::inbound::Inbound;
+use super::room::NoRoom;
 
 /// JSON-RPC 2.0, section 5.1.
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
 const INTERNAL_ERROR: i32 = -32603;
+
+/// The reason of a refusal for too much work.
+const OVERLOADED: &str = "overloaded";
 
 /// Seconds after which a client may ask again; a restart of a server rarely takes longer.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
@@ -37,6 +42,12 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
 /// Why a request is answered by us.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The bytes of its head can be read in more than one way.
+    #[error(transparent)]
+    Unlawful(Fault),
+    /// It is not the request that its bytes announced.
+    #[error("the request does not follow the one before it")]
+    Unaccounted,
     /// CONNECT, TRACE, or what the MCP endpoint does not have.
     #[error("this method is not allowed here")]
     MethodNotAllowed,
@@ -49,12 +60,41 @@ pub enum Refusal {
     /// `Host` is missing, repeated, no host, or not the target's.
     #[error("the request needs exactly one Host header, and the same host in its target")]
     BadHost,
-    /// A transfer coding other than one `chunked`.
-    #[error("the only transfer coding is chunked")]
-    BadFraming,
+    /// A target that no server may be asked for.
+    #[error("the request's target must be a path")]
+    BadTarget,
+    /// More bytes of it than the limit.
+    #[error("the request's target is longer than the limit")]
+    TargetTooLong,
     /// `Connection` names a header that is meant for the server.
     #[error("the header {0} must not be named in Connection")]
     BadConnection(HeaderName),
+    /// A header that some servers take for another one.
+    #[error("the name of the header {0} must not have an underscore")]
+    BadName(HeaderName),
+    /// Blanks around a value, which a server does not see.
+    #[error("the value of the header {0} must not begin or end with a blank")]
+    BadValue(HeaderName),
+    /// `Expect` with anything but `100-continue`.
+    #[error("the only expectation that can be met is 100-continue")]
+    Expectation,
+    /// It has come through us before.
+    #[error(
+        "this request has come through this router before: an endpoint of it leads back to itself"
+    )]
+    Loop,
+    /// Somebody's page that may not call.
+    #[error(
+        "pages of this Origin may not call: add it to http.origins, or set public_origin if it is \
+         the router's own"
+    )]
+    Origin,
+    /// A GET, HEAD or DELETE with a body.
+    #[error("a request with this method must not have a body")]
+    UnexpectedBody,
+    /// An HTTP/1.0 message without its length.
+    #[error("the request needs a Content-Length")]
+    LengthRequired,
     /// A message that is no JSON.
     #[error("the content type must be application/json")]
     NotJson,
@@ -67,6 +107,12 @@ pub enum Refusal {
     /// A session id that leads nowhere.
     #[error(transparent)]
     NoSession(#[from] NoSession),
+    /// There is too little memory left for new work.
+    #[error("the router has too much to do")]
+    Overloaded,
+    /// The servers of its arm have as much to do as they may.
+    #[error(transparent)]
+    Busy(#[from] NoRoom),
     /// No server answered.
     #[error("{0}")]
     Forward(ForwardError),
@@ -95,50 +141,69 @@ struct Told {
 impl Refusal {
     /// The one place where a refusal becomes an answer.
     fn told(&self) -> Told {
-        use End::Rejected;
         let (status, code, reason, end) = match self {
-            Refusal::MethodNotAllowed => (405, INVALID_REQUEST, "method_not_allowed", Rejected),
-            Refusal::HeadTooLarge => (431, INVALID_REQUEST, "headers_too_large", Rejected),
-            Refusal::Repeated(_) => (400, INVALID_REQUEST, "repeated_header", Rejected),
-            Refusal::BadHost => (400, INVALID_REQUEST, "bad_host", Rejected),
-            Refusal::BadFraming => (400, INVALID_REQUEST, "bad_framing", Rejected),
-            Refusal::BadConnection(_) => (400, INVALID_REQUEST, "bad_connection", Rejected),
-            Refusal::NotJson => (415, INVALID_REQUEST, "not_json", Rejected),
-            Refusal::InitializeInBatch => (400, INVALID_REQUEST, "initialize_in_batch", Rejected),
-            Refusal::Body(BodyFault::TooLarge) => {
-                (413, INVALID_REQUEST, "body_too_large", Rejected)
+            Refusal::Forward(error) => unanswered(error),
+            Refusal::BadSessionId => (502, INTERNAL_ERROR, "bad_answer", End::BadSessionId),
+            Refusal::Body(BodyFault::Malformed) => {
+                (400, PARSE_ERROR, "malformed_json", End::Rejected)
             }
-            Refusal::Body(BodyFault::Stalled) => (408, INVALID_REQUEST, "body_stalled", Rejected),
             Refusal::Body(BodyFault::BrokenOff) => {
                 (400, INVALID_REQUEST, "body_broken_off", End::ClientLeft)
             }
-            Refusal::Body(BodyFault::Malformed) => (400, PARSE_ERROR, "malformed_json", Rejected),
-            Refusal::NoSession(NoSession::Forged) => {
-                (404, INVALID_REQUEST, "unknown_session", Rejected)
-            }
-            Refusal::NoSession(NoSession::Gone) => (404, INVALID_REQUEST, "session_gone", Rejected),
-            Refusal::NoSession(NoSession::Ended) => {
-                (404, INVALID_REQUEST, "session_ended", Rejected)
-            }
-            Refusal::Forward(ForwardError::Unreachable(_)) => {
+            Refusal::NoSession(NoSession::Nameless) => {
                 (503, INTERNAL_ERROR, "server_unreachable", End::Unreachable)
             }
-            Refusal::Forward(ForwardError::Lost(_)) => {
-                (502, INTERNAL_ERROR, "server_closed_connection", End::Lost)
+            Refusal::Overloaded => (503, INTERNAL_ERROR, OVERLOADED, End::Rejected),
+            Refusal::Busy(_) => (503, INTERNAL_ERROR, OVERLOADED, End::NoRoom),
+            refused => {
+                let (status, reason) = refused.fault_of_the_client();
+                (status, INVALID_REQUEST, reason, End::Rejected)
             }
-            Refusal::Forward(ForwardError::Raced(_)) => {
-                (502, INTERNAL_ERROR, "server_closed_connection", End::Raced)
-            }
-            Refusal::Forward(ForwardError::Timeout(_)) => {
-                (504, INTERNAL_ERROR, "server_timeout", End::NoHeadInTime)
-            }
-            Refusal::Forward(
-                ForwardError::Garbage(_) | ForwardError::Switched | ForwardError::Body(_),
-            ) => (502, INTERNAL_ERROR, "bad_answer", End::Garbage),
-            Refusal::BadSessionId => (502, INTERNAL_ERROR, "bad_answer", End::BadSessionId),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Told { status, code, reason, end }
+    }
+
+    /// Status and reason of what the client should not have sent.
+    fn fault_of_the_client(&self) -> (u16, &'static str) {
+        match self {
+            Refusal::MethodNotAllowed => (405, "method_not_allowed"),
+            Refusal::HeadTooLarge => (431, "headers_too_large"),
+            Refusal::Repeated(_) => (400, "repeated_header"),
+            Refusal::BadHost => (400, "bad_host"),
+            Refusal::Unlawful(Fault::UnknownCoding) => (501, "unknown_coding"),
+            Refusal::Unlawful(Fault::Target) | Refusal::BadTarget => (400, "bad_target"),
+            Refusal::TargetTooLong => (414, "target_too_long"),
+            Refusal::BadConnection(_) => (400, "bad_connection"),
+            Refusal::BadName(_) => (400, "bad_header_name"),
+            Refusal::BadValue(_) => (400, "bad_header_value"),
+            Refusal::Expectation => (417, "expectation_failed"),
+            Refusal::Loop => (508, "loop"),
+            Refusal::Origin => (403, "origin_not_allowed"),
+            Refusal::UnexpectedBody => (400, "unexpected_body"),
+            Refusal::LengthRequired => (411, "length_required"),
+            Refusal::NotJson => (415, "not_json"),
+            Refusal::InitializeInBatch => (400, "initialize_in_batch"),
+            Refusal::Body(BodyFault::TooLarge) => (413, "body_too_large"),
+            Refusal::Body(BodyFault::Stalled) => (408, "body_stalled"),
+            Refusal::NoSession(NoSession::Forged) => (404, "unknown_session"),
+            Refusal::NoSession(NoSession::Gone) => (404, "session_gone"),
+            Refusal::NoSession(NoSession::Ended) => (404, "session_ended"),
+            Refusal::Unlawful(_)
+            | Refusal::Unaccounted
+            | Refusal::Body(_)
+            | Refusal::Forward(_)
+            | Refusal::NoSession(NoSession::Nameless)
+            | Refusal::Overloaded
+            | Refusal::Busy(_)
+            | Refusal::BadSessionId => (400, "bad_framing"),
+        }
+    }
+
+    /// Whether nothing more can be read from the connection that it came on: nobody knows where
+    /// the next request begins.
+    fn ends_connection(&self) -> bool {
+        matches!(self, Refusal::Unlawful(_) | Refusal::Unaccounted | Refusal::LengthRequired)
     }
 
     /// What the client reads: no addresses, no system errors.
@@ -161,6 +226,20 @@ impl Refusal {
     }
 }
 
+/// How it is told that no server answered.
+fn unanswered(error: &ForwardError) -> (u16, i32, &'static str, End) {
+    let (status, reason, end) = match error {
+        ForwardError::Unreachable(_) => (503, "server_unreachable", End::Unreachable),
+        ForwardError::Lost(_) => (502, "server_closed_connection", End::Lost),
+        ForwardError::Raced(_) => (502, "server_closed_connection", End::Raced),
+        ForwardError::Timeout(_) => (504, "server_timeout", End::NoHeadInTime),
+        ForwardError::Garbage(_) | ForwardError::Switched | ForwardError::Body(_) => {
+            (502, "bad_answer", End::Garbage)
+        }
+    };
+    (status, INTERNAL_ERROR, reason, end)
+}
+
 /// Answers a request that is not passed on, or whose server did not answer.
 pub fn refuse(refusal: &Refusal, mut inbound: Inbound, config: &Config) -> Response<ReplyBody> {
     let told = refusal.told();
@@ -168,12 +247,7 @@ pub fn refuse(refusal: &Refusal, mut inbound: Inbound, config: &Config) -> Respo
     let gentle = if is_ours_to_soften { inbound.gentle_status() } else { None };
     let status = gentle.unwrap_or(told.status);
     inbound.report.make(told.end, Some(status));
-    let (method, reason, trace_id) = (inbound.call.method, told.reason, inbound.trace_id());
-    if told.code == INTERNAL_ERROR {
-        tracing::warn!(%method, reason, error = %refusal, trace_id, "not answered by a server");
-    } else {
-        tracing::debug!(%method, reason, error = %refusal, trace_id, "refused");
-    }
+    log(refusal, &told, &inbound);
     if status == StatusCode::ACCEPTED {
         return empty(status);
     }
@@ -181,6 +255,10 @@ pub fn refuse(refusal: &Refusal, mut inbound: Inbound, config: &Config) -> Respo
     let mut response = Response::new(ReplyBody::Local(Some(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    let is_tunnel = inbound.head.method == HttpMethod::CONNECT;
+    if (refusal.ends_connection() || is_tunnel) && inbound.head.version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
@@ -189,6 +267,24 @@ pub fn refuse(refusal: &Refusal, mut inbound: Inbound, config: &Config) -> Respo
         headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
     }
     response
+}
+
+fn log(refusal: &Refusal, told: &Told, inbound: &Inbound) {
+    let (method, reason, trace_id) = (inbound.call.method, told.reason, inbound.trace_id());
+    let request_id = inbound.request_id();
+    // What comes in floods is for the metrics.
+    if told.code == INTERNAL_ERROR && told.reason != OVERLOADED {
+        tracing::warn!(
+            %method, reason, error = %refusal, trace_id, request_id, "not answered by a server"
+        );
+    } else {
+        tracing::debug!(%method, reason, error = %refusal, trace_id, request_id, "refused");
+    }
+}
+
+/// The answer to a browser that asks before a page calls; its marks say the rest.
+pub fn preflight() -> Response<ReplyBody> {
+    empty(StatusCode::NO_CONTENT)
 }
 
 /// The end of a session that only we know of.
@@ -210,7 +306,9 @@ fn error_body(inbound: &Inbound, told: &Told, message: &str) -> Bytes {
     let error = json!({
         "code": told.code,
         "message": message,
-        "data": { "origin": "tidegate", "reason": told.reason },
+        "data": {
+            "origin": "tidegate", "reason": told.reason, "request_id": inbound.request_id(),
+        },
     });
     let one = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
     let watch = inbound.watch.borrow();

@@ -12,7 +12,8 @@ use crate::config::OnRevert;
 use crate::mcp::header::SESSION_ID;
 use crate::mcp::{Call, Era, Kind};
 
-use super::table::{Closed, Endpoint, RoutingTable};
+use super::endpoint::Endpoint;
+use super::table::{Closed, RoutingTable};
 use super::tag::{Bearer, Tag};
 
 /// The parameter of ours in the message URI of a 2024-11-05 session.
@@ -61,7 +62,7 @@ pub enum UpstreamSession {
     Uri(String),
 }
 
-/// Why a session id leads nowhere. Both are the spec's 404: the client starts anew.
+/// Why a session id leads nowhere. All but one are the spec's 404: the client starts anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoSession {
     /// Not ours, or changed.
@@ -70,6 +71,9 @@ pub enum NoSession {
     /// The configuration has no such endpoint any more.
     #[error("session not found: the server that held it was removed")]
     Gone,
+    /// Its server may be at an address of a name that none is known of yet.
+    #[error("the server that holds the session cannot be found: its name has no address")]
+    Nameless,
     /// Its arm was reverted, and the sessions there with it.
     #[error("session not found: it has ended, since the version that held it was withdrawn")]
     Ended,
@@ -114,7 +118,9 @@ pub fn place(
 }
 
 fn session(table: &RoutingTable, tag: Tag<'_>) -> Result<Session, NoSession> {
-    let endpoint = table.endpoint(tag.endpoint).ok_or(NoSession::Gone)?;
+    // A name server that fails at the start must not cost every session.
+    let missing = || if table.awaits_address() { NoSession::Nameless } else { NoSession::Gone };
+    let endpoint = table.endpoint(tag.endpoint).ok_or_else(missing)?;
     let ends = |closed: Closed| closed.arm == endpoint.arm && closed.sessions == OnRevert::End;
     if table.closed.is_some_and(ends) {
         return Err(NoSession::Ended);

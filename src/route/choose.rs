@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crate::config::Balance;
 
 use super::affinity::Place;
-use super::table::{ArmTable, Endpoint, RoutingTable};
+use super::endpoint::Endpoint;
+use super::table::{ArmTable, RoutingTable};
 
 /// The endpoints to try, best first; never empty. Sessions go where they live, whatever its
 /// health; all else only to endpoints that may get new work, unless there is none: then the stable

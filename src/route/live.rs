@@ -16,6 +16,7 @@ pub struct Live(ArcSwap<RoutingTable>);
 impl Live {
     /// Starts with this table.
     pub fn new(table: RoutingTable) -> Live {
+        table.take_effect();
         Live(ArcSwap::from_pointee(table))
     }
 
@@ -26,6 +27,7 @@ impl Live {
 
     /// Puts another table in force, for the very next request of every worker.
     pub fn publish(&self, table: RoutingTable) {
+        table.take_effect();
         self.0.store(Arc::new(table));
     }
 }

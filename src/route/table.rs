@@ -5,19 +5,17 @@
 //! changed it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-
-use http::HeaderValue;
-use tokio::sync::Notify;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Balance, Config, OnRevert};
-use crate::names::{Arm, EndpointId, EndpointUrl, PerArm, Split};
+use crate::dns::{Known, Place};
+use crate::names::{Arm, EndpointId, PerArm, Split};
 
 use super::eligible::Effective;
+use super::endpoint::Endpoint;
 use super::principal::Salt;
 use super::tag::Keyring;
 use super::tools::Tools;
@@ -66,6 +64,8 @@ pub struct RoutingTable {
     pub tools: Arc<Tools>,
     /// The settings that go with it.
     pub config: Arc<Config>,
+    /// What the names in them stand for.
+    pub known: Arc<Known>,
     by_id: HashMap<EndpointId, Arc<Endpoint>>,
 }
 
@@ -77,6 +77,9 @@ pub struct ArmTable {
     /// How much of its share of new work each endpoint may get, in the same order: from 0 (none)
     /// over less (it is coming back) to 1.
     pub fitness: Vec<f64>,
+    /// Those whose address their name has no more: they hold sessions and get no new work, whatever
+    /// becomes of the others.
+    pub leaving: Vec<Arc<Endpoint>>,
     /// How new sessions are spread over them.
     pub balance: Balance,
     /// Counts the choices, for taking turns; goes on from table to table.
@@ -84,101 +87,14 @@ pub struct ArmTable {
 }
 
 impl ArmTable {
+    /// Those that get new work, and then those that do not.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.iter().chain(&self.leaving)
+    }
+
     /// The number of the next choice.
     pub fn next_turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// One address of an arm.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// What tags remember of it.
-    pub id: EndpointId,
-    /// The arm it belongs to.
-    pub arm: Arm,
-    /// Where it is.
-    pub url: EndpointUrl,
-    /// Its address, when the URL names one and not a host.
-    pub address: Option<IpAddr>,
-    /// `host:port` for the `Host` header.
-    pub authority: HeaderValue,
-    in_flight: AtomicUsize,
-    /// Transport faults in a row on real traffic.
-    faults: AtomicU32,
-    suspect: Notify,
-}
-
-impl Endpoint {
-    /// An endpoint that nothing has been sent to.
-    pub fn new(arm: Arm, url: &EndpointUrl) -> Endpoint {
-        Endpoint {
-            id: EndpointId::of(arm, url),
-            arm,
-            url: url.clone(),
-            address: url.host().parse().ok(),
-            authority: HeaderValue::try_from(url.authority())
-                .expect("the authority of a parsed URL is visible ASCII"),
-            in_flight: AtomicUsize::new(0),
-            faults: AtomicU32::new(0),
-            suspect: Notify::new(),
-        }
-    }
-
-    /// Counts a transport fault of real traffic; the `threshold`th in a row makes the endpoint
-    /// suspect.
-    pub fn note_fault(&self, threshold: u32) {
-        // Two workers at once may both find it reached: it is suspect once then.
-        if self.faults.fetch_add(1, Ordering::Relaxed) + 1 >= threshold {
-            self.faults.store(0, Ordering::Relaxed);
-            self.suspect.notify_one();
-        }
-    }
-
-    /// Counts a connection that was refused: nobody listens there, so it is suspect at once.
-    pub fn note_refusal(&self) {
-        self.faults.store(0, Ordering::Relaxed);
-        self.suspect.notify_one();
-    }
-
-    /// Asks for a handshake soon, for other reasons than traffic.
-    pub fn doubt(&self) {
-        self.suspect.notify_one();
-    }
-
-    /// Notes that real traffic got through.
-    pub fn note_success(&self) {
-        // Nearly always there is nothing to forget, and no cache line to take from the others.
-        if self.faults.load(Ordering::Relaxed) != 0 {
-            self.faults.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Returns when the endpoint has become suspect, also when that was before the call. For one
-    /// that waits.
-    pub async fn suspected(&self) {
-        self.suspect.notified().await;
-    }
-
-    /// Exchanges that have begun on it and not ended, over all workers.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Counts an exchange until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-}
-
-/// Keeps an exchange counted on its endpoint.
-#[derive(Debug)]
-pub struct InFlight(Arc<Endpoint>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -190,7 +106,7 @@ impl RoutingTable {
         keys: Arc<Keyring>,
         salt: Arc<Salt>,
     ) -> RoutingTable {
-        RoutingTable::build(1, config, course, keys, salt, None)
+        RoutingTable::build(config, course, keys, salt, Arc::default(), None)
     }
 
     /// The same on another course.
@@ -220,7 +136,14 @@ impl RoutingTable {
         keys: Arc<Keyring>,
         salt: Arc<Salt>,
     ) -> RoutingTable {
-        RoutingTable::build(self.generation + 1, config, course, keys, salt, Some(self))
+        RoutingTable::build(config, course, keys, salt, Arc::clone(&self.known), Some(self))
+    }
+
+    /// The same with what names stand for now.
+    #[must_use]
+    pub fn with_names(&self, known: Arc<Known>) -> RoutingTable {
+        let (keys, salt) = (Arc::clone(&self.keys), Arc::clone(&self.salt));
+        RoutingTable::build(Arc::clone(&self.config), self.course(), keys, salt, known, Some(self))
     }
 
     /// The same with other fitnesses, from 0 to 1. Nobody has found fault with an endpoint that is
@@ -256,36 +179,64 @@ impl RoutingTable {
         Arm::ALL.into_iter().flat_map(of)
     }
 
-    /// The endpoint that a tag names, if the configuration still has it.
+    /// The endpoints that hold sessions and get no new work.
+    pub fn leaving(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        Arm::ALL.into_iter().flat_map(|arm| &self.arms.get(arm).leaving)
+    }
+
+    /// Whether a name in it has never had an address.
+    pub fn awaits_address(&self) -> bool {
+        self.endpoints().any(|endpoint| endpoint.url.is_name())
+    }
+
+    /// Every endpoint.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        Arm::ALL.into_iter().flat_map(|arm| self.arms.get(arm).all())
+    }
+
+    /// The endpoint that a tag names, if there still is one.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.by_id.get(&id)
     }
 
+    /// Has the endpoints go by its settings, of which they share some with the tables before. Not
+    /// before it is in force: a reload may be refused when its table is there already.
+    pub(super) fn take_effect(&self) {
+        for endpoint in self.endpoints() {
+            endpoint.room().resize(self.config.limits.in_flight);
+            endpoint.set_tls(&self.config.arms.get(endpoint.arm).tls);
+        }
+    }
+
     /// The same endpoint of the same arm, with its counters and its fitness.
-    fn kept(&self, arm: Arm, url: &EndpointUrl) -> Option<(Arc<Endpoint>, f64)> {
+    fn kept(&self, arm: Arm, place: &Place) -> Option<(Arc<Endpoint>, f64)> {
         let arm = self.arms.get(arm);
-        let at = arm.endpoints.iter().position(|it| it.url == *url)?;
-        Some((Arc::clone(&arm.endpoints[at]), arm.fitness[at]))
+        let fitness = arm.fitness.iter().copied().chain(std::iter::repeat(1.0));
+        let (kept, fitness) = arm.all().zip(fitness).find(|(it, _)| it.is_at(place))?;
+        Some((Arc::clone(kept), fitness))
     }
 
     fn build(
-        generation: u64,
         config: Arc<Config>,
         course: Course,
         keys: Arc<Keyring>,
         salt: Arc<Salt>,
+        known: Arc<Known>,
         before: Option<&RoutingTable>,
     ) -> RoutingTable {
         let arms = PerArm::from_fn(|arm| {
             let settings = config.arms.get(arm);
-            let endpoint = |url: &EndpointUrl| {
-                let kept = before.and_then(|table| table.kept(arm, url));
-                kept.unwrap_or_else(|| (Arc::new(Endpoint::new(arm, url)), 1.0))
+            let endpoint = |place: &Place| {
+                let kept = before.and_then(|table| table.kept(arm, place));
+                kept.unwrap_or_else(|| (Arc::new(Endpoint::at(arm, place, &settings.tls)), 1.0))
             };
-            let (endpoints, fitness) = settings.endpoints.iter().map(endpoint).unzip();
+            let places = known.places(&settings.endpoints);
+            let (endpoints, fitness) = places.serving.iter().map(endpoint).unzip();
+            let leaving = places.leaving.iter().map(|url| endpoint(&Place::new(url)).0);
             ArmTable {
                 endpoints,
                 fitness,
+                leaving: leaving.collect(),
                 balance: settings.balance,
                 turn: before
                     .map_or_else(Arc::default, |table| Arc::clone(&table.arms.get(arm).turn)),
@@ -295,7 +246,7 @@ impl RoutingTable {
         let effective = effective(course, &arms);
         let tools = before.map_or_else(Arc::default, |table| Arc::clone(&table.tools));
         RoutingTable {
-            generation,
+            generation: before.map_or(1, |table| table.generation + 1),
             split: course.split,
             effective,
             stable: course.stable,
@@ -305,6 +256,7 @@ impl RoutingTable {
             salt,
             tools,
             config,
+            known,
             by_id,
         }
     }
@@ -322,7 +274,7 @@ fn effective(course: Course, arms: &PerArm<ArmTable>) -> Effective {
 /// promotion, an endpoint is found by its id in the other arm too: the server still holds its
 /// sessions, whatever it is called now.
 fn by_id(arms: &PerArm<ArmTable>) -> HashMap<EndpointId, Arc<Endpoint>> {
-    let all = || Arm::ALL.into_iter().flat_map(|arm| &arms.get(arm).endpoints);
+    let all = || Arm::ALL.into_iter().flat_map(|arm| arms.get(arm).all());
     let mut found: HashMap<_, _> = all().map(|it| (it.id, Arc::clone(it))).collect();
     for endpoint in all() {
         let elsewhere = EndpointId::of(endpoint.arm.other(), &endpoint.url);

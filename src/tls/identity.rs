@@ -15,8 +15,9 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::name::Name;
 use super::provider;
 
 /// A longer file is the wrong file: a bundle of all public authorities has some 230 KiB.
@@ -70,7 +71,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The subject's alternative names: DNS names, addresses, URIs such as SPIFFE ids.
-    pub names: Vec<String>,
+    pub names: Vec<Name>,
     /// The last moment at which it is valid.
     pub not_after: SystemTime,
 }
@@ -142,24 +143,12 @@ pub fn authorities(file: &Path) -> Result<RootCertStore, FileFault> {
 pub fn facts(certificate: &CertificateDer<'_>) -> Result<Facts, String> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| error.to_string())?;
     let names = parsed.subject_alternative_name().ok().flatten();
-    let names = names.map(|it| it.value.general_names.iter().filter_map(name).collect());
+    let names = names.map(|it| it.value.general_names.iter().filter_map(Name::of).collect());
     let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
     Ok(Facts {
         names: names.unwrap_or_default(),
         not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after),
     })
-}
-
-fn name(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => {
-            let v4 = <[u8; 4]>::try_from(*bytes).map(std::net::IpAddr::from);
-            let v6 = || <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from);
-            v4.or_else(|_| v6()).ok().map(|address| address.to_string())
-        }
-        _ => None,
-    }
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> {
@@ -186,6 +175,10 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, FileFault> {
 fn read(file: &Path) -> Result<Vec<u8>, FileFault> {
     let io = |source| FileFault::Io { path: file.to_owned(), source };
     let mut bytes = Vec::new();
+    // A pipe that nobody writes to would be waited for, by all that the control plane does.
+    if !std::fs::metadata(file).map_err(io)?.is_file() {
+        return Err(io(io::Error::other("it is no regular file")));
+    }
     File::open(file).map_err(io)?.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(io(io::Error::other(format!("it is longer than {BYTES_MAX} bytes"))));
@@ -217,7 +210,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [certificate, key] = files(dir.path(), "a.example");
         let identity = Identity::read(&certificate, &key).unwrap();
-        assert_eq!(identity.facts().names, ["a.example"]);
+        assert_eq!(identity.facts().names, [Name::parse("a.example").unwrap()]);
         assert!(identity.facts().not_after > SystemTime::now());
     }
 
@@ -230,10 +223,15 @@ mod tests {
         std::fs::copy(&key, &open).unwrap();
         std::fs::set_permissions(&open, PermissionsExt::from_mode(0o644)).unwrap();
         let nothing = dir.path().join("nothing");
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status();
+        assert!(made.unwrap().success());
         for (certificate, key, words) in [
             (&certificate, &other, "does not belong to"),
             (&certificate, &open, "everybody may read"),
             (&certificate, &nothing, "cannot read"),
+            (&pipe, &key, "no regular file"),
+            (&certificate, &pipe, "no regular file"),
             (&key, &key, "holds no certificate in PEM"),
             (&certificate, &certificate, "everybody may read"),
         ] {

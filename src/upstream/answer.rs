@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::names::EndpointId;
-use crate::route::table::InFlight;
+use crate::route::endpoint::InFlight;
 
 use super::pool::{Connection, Pool};
 
@@ -39,7 +39,7 @@ pub struct Lease {
     /// The connection.
     pub connection: Connection,
     /// Keeps the exchange counted.
-    pub in_flight: InFlight,
+    pub in_flight: Option<InFlight>,
 }
 
 impl fmt::Debug for Lease {
@@ -84,30 +84,34 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some((idle, timer)) = &mut this.idle {
-                    timer.as_mut().reset(Instant::now() + *idle);
+        loop {
+            return match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some((idle, timer)) = &mut this.idle {
+                        timer.as_mut().reset(Instant::now() + *idle);
+                    }
+                    // Trailers are dropped, as a request's are: nothing in MCP uses them.
+                    let Ok(data) = frame.into_data() else { continue };
+                    this.rest();
+                    Poll::Ready(Some(Ok(Frame::data(data))))
                 }
-                this.rest();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                this.lease = None;
-                Poll::Ready(Some(Err(error.into())))
-            }
-            Poll::Ready(None) => {
-                if let Some(lease) = this.lease.take() {
-                    lease.pool.give_back(lease.endpoint, lease.connection);
+                Poll::Ready(Some(Err(error))) => {
+                    this.lease = None;
+                    Poll::Ready(Some(Err(error.into())))
                 }
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                let Some((_, timer)) = &mut this.idle else { return Poll::Pending };
-                ready!(timer.as_mut().poll(cx));
-                this.lease = None;
-                Poll::Ready(Some(Err(AnswerFault::Stalled)))
-            }
+                Poll::Ready(None) => {
+                    if let Some(lease) = this.lease.take() {
+                        lease.pool.give_back(lease.endpoint, lease.connection);
+                    }
+                    Poll::Ready(None)
+                }
+                Poll::Pending => {
+                    let Some((_, timer)) = &mut this.idle else { return Poll::Pending };
+                    ready!(timer.as_mut().poll(cx));
+                    this.lease = None;
+                    Poll::Ready(Some(Err(AnswerFault::Stalled)))
+                }
+            };
         }
     }
 

@@ -10,20 +10,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::TRANSFER_ENCODING;
 use http::request::Builder;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method as HttpMethod, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::mcp::Method;
 use crate::route::Endpoint;
-use crate::route::table::InFlight;
+use crate::route::endpoint::InFlight;
+use crate::tls::fault::Fault;
 
 use super::answer::{AnswerBody, Lease};
 use super::connect::ConnectError;
-use super::pool::{Connection, Pool};
+use super::pool::{self, Connection, Pool};
 use super::request_body::{BodyFault, RequestBody};
 
 /// Why no endpoint answered.
@@ -33,7 +35,7 @@ pub enum ForwardError {
     #[error("{0}")]
     Unreachable(ConnectError),
     /// The request was sent, at least in part, and the connection ended without an answer.
-    #[error("the server closed the connection without an answer: {0}")]
+    #[error("the server closed the connection without an answer: {}", cause(.0))]
     Lost(hyper::Error),
     /// The same on a kept connection, so soon that the server had most likely been closing it before
     /// the request came.
@@ -127,14 +129,17 @@ pub struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    /// Tries the endpoints in order; `head` writes the request for one of them, and `failed` is
-    /// told of each attempt that came to nothing; without an error it was answered with a 5xx.
+    /// Tries the endpoints in order, the first of which `in_flight` is on; others only while there is
+    /// room on them, since the request has waited long enough. `head` writes the request for one of
+    /// them, and `failed` is told of each attempt that came to nothing; without an error it was
+    /// answered with a 5xx.
     ///
     /// # Errors
     /// The last attempt's, when all have failed.
     pub async fn send(
         &self,
         endpoints: &[Arc<Endpoint>],
+        in_flight: InFlight,
         head: impl Fn(&Endpoint) -> Builder,
         failed: impl Fn(&Endpoint, Option<&ForwardError>),
         mut body: RequestBody,
@@ -144,10 +149,19 @@ impl Forward<'_> {
         let mut attempts: VecDeque<_> = endpoints.iter().map(|it| (it, Source::Pool)).collect();
         let mut last = None;
         let mut refused = None;
+        let takes_room = in_flight.takes_room();
+        let mut entered = Some(in_flight);
         while let Some((endpoint, source)) = attempts.pop_front() {
+            if !entered.as_ref().is_some_and(|it| it.is_on(endpoint)) {
+                entered =
+                    if takes_room { endpoint.enter_if_room() } else { Some(endpoint.enter()) };
+                if entered.is_none() {
+                    continue;
+                }
+            }
             let replay = if is_read_only { body.replay() } else { None };
             let sent = Instant::now();
-            let attempt = self.attempt(endpoint, source, head(endpoint), body).await;
+            let attempt = self.attempt(endpoint, source, &mut entered, head(endpoint), body).await;
             if let Err(Failed::Unsent(_, error) | Failed::Sent { error, .. }) = &attempt {
                 tracing::debug!(endpoint = %endpoint.url, %error, "attempt failed");
                 failed(endpoint, Some(error));
@@ -195,13 +209,14 @@ impl Forward<'_> {
         &self,
         endpoint: &Arc<Endpoint>,
         source: Source,
+        in_flight: &mut Option<InFlight>,
         head: Builder,
         body: RequestBody,
     ) -> Result<Response<AnswerBody>, Failed> {
-        let in_flight = endpoint.enter();
         let Ok(mut request) = head.body(body) else {
             unreachable!("every part of the head was valid before");
         };
+        announce_body(&mut request);
         let Timeouts { connect, pool_idle, .. } = *self.timeouts;
         let mut connection = match source {
             Source::Pool => self.pool.connection(endpoint, connect, pool_idle).await,
@@ -221,7 +236,7 @@ impl Forward<'_> {
                 Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return Err(Failed::Sent { error: ForwardError::Switched, reused: false });
                 }
-                Ok(answer) => return Ok(self.answer(endpoint, open, in_flight, answer)),
+                Ok(answer) => return Ok(self.answer(endpoint, open, in_flight.take(), answer)),
                 Err(Interrupted::Timeout(limit)) => {
                     return Err(Failed::Sent {
                         error: ForwardError::Timeout(limit),
@@ -234,11 +249,15 @@ impl Forward<'_> {
                 return Err(Failed::Sent { error: fault.into(), reused: false });
             }
             let reused = open.reused;
-            let raced = reused && sent.elapsed() < open.opened_in + RACE_ROOM;
+            let (error, unsent) = into_unsent(error);
+            // Who answers, whatever it is, has not been closing.
+            let raced = reused
+                && sent.elapsed() < open.reached_in + RACE_ROOM
+                && !matches!(error, ForwardError::Garbage(_));
             if raced {
                 self.pool.count_race();
             }
-            match into_unsent(error) {
+            match (error, unsent) {
                 (ForwardError::Lost(error), None) if raced => {
                     return Err(Failed::Sent { error: ForwardError::Raced(error), reused });
                 }
@@ -277,10 +296,11 @@ impl Forward<'_> {
     fn answer(
         &self,
         endpoint: &Arc<Endpoint>,
-        connection: Connection,
-        in_flight: InFlight,
+        mut connection: Connection,
+        in_flight: Option<InFlight>,
         answer: Response<Incoming>,
     ) -> Response<AnswerBody> {
+        connection.kept = pool::kept(answer.headers()).or(connection.kept);
         let lease =
             Lease { pool: Rc::clone(self.pool), endpoint: endpoint.id, connection, in_flight };
         answer.map(|body| AnswerBody::new(body, lease, self.stream_idle))
@@ -307,6 +327,19 @@ fn into_unsent(
     let error = error.into_error();
     let told = if error.is_parse() { ForwardError::Garbage } else { ForwardError::Lost };
     (told(error), unsent)
+}
+
+/// What broke a connection: of all that TLS can explain, hyper only says that it is broken.
+fn cause(error: &hyper::Error) -> String {
+    Fault::within(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Of a GET or HEAD the library sends no body but one whose framing is told.
+fn announce_body(request: &mut Request<RequestBody>) {
+    let is_bare = matches!(*request.method(), HttpMethod::GET | HttpMethod::HEAD);
+    if is_bare && request.body().size_hint().exact().is_none() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// Whether a server says that it cannot work now; for first contact another may.

@@ -25,6 +25,15 @@ const CLAIMS: [HeaderName; 6] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// It came with TLS.
+    pub secure: bool,
+}
+
 /// The client of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -42,14 +51,16 @@ pub struct Client {
 
 impl Client {
     /// Reads a request's claims.
-    pub fn of(peer: SocketAddr, uri: &Uri, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
-        let peer = peer.ip().to_canonical();
+    pub fn of(peer: Peer, uri: &Uri, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+        let own_scheme = if peer.secure { "https" } else { "http" };
+        let peer = peer.address.ip().to_canonical();
         let trusts = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
         let own_host = headers.get(HOST).cloned().or_else(|| {
             uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
         });
         if !trusts(peer) {
-            return Client { peer, address: peer, scheme: "http", host: own_host, trusted: false };
+            let (address, scheme) = (peer, own_scheme);
+            return Client { peer, address, scheme, host: own_host, trusted: false };
         }
         let claims = Claims::of(headers);
         let address = claims
@@ -63,11 +74,15 @@ impl Client {
             })
             .last()
             .unwrap_or(peer);
-        let https = claims.proto.as_deref() == Some("https");
+        let scheme = match claims.proto.as_deref() {
+            Some("https") => "https",
+            Some(_) => "http",
+            None => own_scheme,
+        };
         Client {
             peer,
             address,
-            scheme: if https { "https" } else { "http" },
+            scheme,
             host: claims.host.and_then(|host| HeaderValue::try_from(host).ok()).or(own_host),
             trusted: true,
         }
@@ -202,7 +217,7 @@ mod tests {
             map.append(name, value.parse().unwrap());
         }
         let nets: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+        let peer = Peer { address: SocketAddr::new(peer.parse().unwrap(), 1), secure: false };
         let client = Client::of(peer, &Uri::from_static("/mcp"), &map, &nets);
         client.write_to(&mut map);
         (client, map)
@@ -241,6 +256,24 @@ mod tests {
         assert_eq!(headers[X_FORWARDED_PROTO], "https");
         let (stranger, _) = client("1.2.3.4", &[(FORWARDED, standard)], &["10.0.0.0/8"]);
         assert_eq!(stranger.address, stranger.peer);
+    }
+
+    #[test]
+    fn tls_is_seen_unless_a_trusted_proxy_says_otherwise() {
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        let all: IpNet = "10.0.0.0/8".parse().unwrap();
+        for (claim, trusted, want) in [
+            (None, [].as_slice(), "https"),
+            (Some("http"), &[], "https"),
+            (None, &[all], "https"),
+            (Some("http"), &[all], "http"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(claim.map(|it| (X_FORWARDED_PROTO, HeaderValue::from_static(it))));
+            let peer = Peer { address, secure: true };
+            let client = Client::of(peer, &Uri::from_static("/mcp"), &headers, trusted);
+            assert_eq!(client.scheme, want, "{claim:?} {trusted:?}");
+        }
     }
 
     #[test]

@@ -16,8 +16,10 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 
 use crate::route::Endpoint;
+use crate::tls::client::Secured;
+use crate::tls::fault::Fault;
 
-use super::connect::{self, ConnectError};
+use super::connect::{self, ConnectError, Opened};
 
 /// Why there is no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,9 @@ pub enum OwnError {
     /// The server closed it before the answer was whole.
     #[error("the server closed the connection")]
     Closed,
+    /// What came is no TLS, or TLS where none should be.
+    #[error("{0}")]
+    Tls(Fault),
     /// What came is no HTTP, or its head is too long.
     #[error("what came is no HTTP: {0}")]
     NotHttp(String),
@@ -40,6 +45,7 @@ pub enum OwnError {
 #[derive(Debug)]
 pub struct Line {
     sender: SendRequest<Full<Bytes>>,
+    secured: Option<Secured>,
     _carrier: Carrier,
 }
 
@@ -59,12 +65,18 @@ impl Line {
     /// # Errors
     /// When the endpoint is not to be reached.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Line, ConnectError> {
-        let (sender, connection) = connect::open(endpoint, limit).await?;
+        let Opened { sender, connection, tls, .. } = connect::open(endpoint, limit).await?;
         let task = tokio::task::spawn_local(async move {
             // What went wrong is told to the request that was on it.
             let _ = connection.await;
         });
-        Ok(Line { sender, _carrier: Carrier(task.abort_handle()) })
+        let secured = tls.map(|(_, secured)| secured);
+        Ok(Line { sender, secured, _carrier: Carrier(task.abort_handle()) })
+    }
+
+    /// What the server has shown, if TLS is spoken.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_ref()
     }
 
     /// Sends a request and waits for the head of its answer, for as long as the caller does.
@@ -118,6 +130,9 @@ impl Answer {
 
 impl From<hyper::Error> for OwnError {
     fn from(error: hyper::Error) -> OwnError {
+        if let Some(fault) = Fault::within(&error) {
+            return OwnError::Tls(fault.clone());
+        }
         let kind = error.source().and_then(|it| it.downcast_ref::<std::io::Error>());
         match kind.map(std::io::Error::kind) {
             _ if error.is_parse() => OwnError::NotHttp(error.to_string()),

@@ -10,16 +10,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::names::EndpointId;
 use crate::route::Endpoint;
+use crate::tls::client::Client;
 
-use super::connect::{self, ConnectError};
+use super::connect::{self, ConnectError, Opened};
 use super::request_body::RequestBody;
 
+/// What a server says of its connections.
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// Idle connections kept for one endpoint by one worker.
 const IDLE_MAX: usize = 128;
 /// How long a used connection may take to come to rest before it is given up.
@@ -60,8 +64,12 @@ pub struct Pool {
 pub struct Connection {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) reused: bool,
-    /// What it took to open it: about a round trip.
-    pub(super) opened_in: Duration,
+    /// What it took to reach the server: about a round trip.
+    pub(super) reached_in: Duration,
+    /// How it speaks TLS, if it does.
+    tls: Option<Arc<Client>>,
+    /// How long its server keeps it without a request, if it says so.
+    pub(super) kept: Option<Duration>,
     task: AbortHandle,
 }
 
@@ -73,6 +81,24 @@ impl Drop for Connection {
     }
 }
 
+impl Idle {
+    /// Whether its server most likely keeps it still, at this time.
+    fn is_fresh(&self, pool_idle: Duration, now: Instant) -> bool {
+        let limit = self.connection.kept.map_or(pool_idle, |kept| kept.min(pool_idle));
+        now - self.since < limit && !self.connection.sender.is_closed()
+    }
+}
+
+/// How long a connection may be used again by the head of an answer: what its server says in
+/// `Keep-Alive: timeout=N` (RFC 2068, section 19.7.1.1), less a second for the way.
+pub(super) fn kept(headers: &HeaderMap) -> Option<Duration> {
+    let all = headers.get_all(KEEP_ALIVE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|value| value.split(',')).filter_map(|it| it.split_once('='));
+    let (_, seconds) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    let seconds: u64 = seconds.trim().trim_matches('"').parse().ok()?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
+}
+
 impl Pool {
     /// An idle connection to the endpoint, or a new one.
     pub async fn connection(
@@ -81,7 +107,7 @@ impl Pool {
         connect: Duration,
         pool_idle: Duration,
     ) -> Result<Connection, ConnectError> {
-        while let Some(mut connection) = self.take(endpoint.id, pool_idle) {
+        while let Some(mut connection) = self.take(endpoint, pool_idle) {
             if connection.sender.ready().await.is_ok() {
                 connection.reused = true;
                 self.count(|counts| counts.reused += 1);
@@ -97,21 +123,20 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
         connect: Duration,
     ) -> Result<Connection, ConnectError> {
-        let start = Instant::now();
         let opened = connect::open(endpoint, connect).await;
-        let opened_in = start.elapsed();
         self.count(|counts| match opened {
             Ok(_) => counts.opened += 1,
             Err(_) => counts.failed += 1,
         });
-        let (sender, connection) = opened?;
+        let Opened { sender, connection, reached_in, tls } = opened?;
         let counted = Counted::new(&self.open);
         let task = tokio::task::spawn_local(async move {
             let _counted = counted;
             // What went wrong is told to the request that was on it.
             let _ = connection.await;
         });
-        Ok(Connection { sender, reused: false, opened_in, task: task.abort_handle() })
+        let (tls, task) = (tls.map(|(client, _)| client), task.abort_handle());
+        Ok(Connection { sender, reused: false, reached_in, tls, kept: None, task })
     }
 
     /// Takes a connection back after an exchange that ended as it should.
@@ -133,7 +158,7 @@ impl Pool {
     pub fn sweep(&self, pool_idle: Duration) {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|_, idle| {
-            idle.retain(|it| now - it.since < pool_idle && !it.connection.sender.is_closed());
+            idle.retain(|it| it.is_fresh(pool_idle, now));
             !idle.is_empty()
         });
     }
@@ -149,17 +174,19 @@ impl Pool {
         PoolCounts { open: self.open.get(), idle, ..self.counts.take() }
     }
 
-    fn take(&self, endpoint: EndpointId, pool_idle: Duration) -> Option<Connection> {
+    fn take(&self, endpoint: &Endpoint, pool_idle: Duration) -> Option<Connection> {
         let mut all = self.idle.borrow_mut();
-        let idle = all.get_mut(&endpoint)?;
-        while let Some(Idle { connection, since }) = idle.pop() {
-            if since.elapsed() >= pool_idle {
-                // Those below have been idle for longer.
-                idle.clear();
-                return None;
-            }
-            if !connection.sender.is_closed() {
-                return Some(connection);
+        let idle = all.get_mut(&endpoint.id)?;
+        let (now, tls) = (Instant::now(), endpoint.tls());
+        while let Some(found) = idle.pop() {
+            // One that was made under other certificates is not who we are now, or not whom we
+            // trust now.
+            let is_current = match (&found.connection.tls, &tls) {
+                (Some(made), Some(now)) => Arc::ptr_eq(made, now),
+                (made, now) => made.is_none() && now.is_none(),
+            };
+            if is_current && found.is_fresh(pool_idle, now) {
+                return Some(found.connection);
             }
         }
         None
@@ -193,5 +220,29 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_servers_say_of_their_connections() {
+        for (value, seconds) in [
+            ("timeout=5", Some(4)),
+            ("timeout=5, max=1000", Some(4)),
+            ("max=100,Timeout = \"72\"", Some(71)),
+            ("timeout=1", Some(0)),
+            ("timeout=0", Some(0)),
+            ("timeout=", None),
+            ("timeout=-1", None),
+            ("timeout", None),
+            ("", None),
+        ] {
+            let headers = [(KEEP_ALIVE, value.parse().unwrap())].into_iter().collect();
+            assert_eq!(kept(&headers), seconds.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(kept(&HeaderMap::new()), None);
     }
 }

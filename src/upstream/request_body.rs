@@ -6,6 +6,8 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -26,6 +28,9 @@ pub const PEEK_MAX: usize = 64 * 1024;
 /// Pieces below this size are copied; for larger ones the copy would cost more than it saves.
 const SMALL_PIECE: usize = 4096;
 
+/// How long a client may be waited for before what it sends is held to a rate.
+const RATE_GRACE: Duration = Duration::from_secs(5);
+
 /// How long a body that is not wanted any more is read on, so that the answer gets through to a
 /// client that is still writing.
 const DISCARD_MAX: Duration = Duration::from_secs(2);
@@ -36,15 +41,42 @@ pub enum BodyFault {
     /// More bytes than the limit.
     #[error("the request body is larger than the limit")]
     TooLarge,
-    /// Nothing came for too long.
+    /// Nothing came for too long, or too little of it.
     #[error("the request body stalled")]
     Stalled,
     /// The client went away in the middle of it.
     #[error("the request body broke off")]
     BrokenOff,
+    /// Its chunks are none.
+    #[error("the request body is not framed as HTTP says")]
+    BadFraming,
     /// Not one JSON-RPC message.
     #[error("the request body is no JSON-RPC message")]
     Malformed,
+}
+
+/// What a client may send, and how slowly.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes at most.
+    pub bytes: u64,
+    /// Between two pieces.
+    pub idle: Duration,
+    /// Bytes a second at least, on average over the time in which the client is waited for, once
+    /// that is more than 5 s; 0: any.
+    pub min_rate: u64,
+}
+
+impl Bounds {
+    /// How much longer a client may be waited for that has sent so much after being waited for
+    /// so long.
+    fn patience(&self, seen: u64, waited: Duration) -> Duration {
+        if self.min_rate == 0 {
+            return self.idle;
+        }
+        let paid = Duration::from_secs_f64(seen as f64 / self.min_rate as f64);
+        self.idle.min(paid.max(RATE_GRACE).saturating_sub(waited))
+    }
 }
 
 /// What is known of a body while it passes.
@@ -111,18 +143,21 @@ pub struct RequestBody {
     ahead: VecDeque<Bytes>,
     rest: Option<Incoming>,
     watch: Rc<RefCell<Watch>>,
-    limit: u64,
-    idle: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    bounds: Bounds,
+    /// Since when the client is waited for, and what tells when that is for too long.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// How long it was waited for before that.
+    waited: Duration,
 }
 
 impl RequestBody {
-    /// A body of at most `limit` bytes that may pause for `idle`. With `message` it is to be one
-    /// JSON-RPC message, and is broken off where it turns out not to be.
-    pub fn new(body: Incoming, message: bool, limit: u64, idle: Duration) -> RequestBody {
+    /// A body within these bounds. With `message` it is to be one JSON-RPC message, and is broken
+    /// off where it turns out not to be.
+    pub fn new(body: Incoming, message: bool, bounds: Bounds) -> RequestBody {
         let rest = (!body.is_end_stream()).then_some(body);
         let watch = Rc::new(RefCell::new(Watch { message, ..Watch::default() }));
-        RequestBody { ahead: VecDeque::new(), rest, watch, limit, idle, timer: None }
+        let waited = Duration::ZERO;
+        RequestBody { ahead: VecDeque::new(), rest, watch, bounds, waiting: None, waited }
     }
 
     /// What is known of the body; stays readable after the body has been sent on.
@@ -164,9 +199,9 @@ impl RequestBody {
             ahead: self.ahead.clone(),
             rest: None,
             watch: Rc::clone(&self.watch),
-            limit: self.limit,
-            idle: self.idle,
-            timer: None,
+            bounds: self.bounds,
+            waiting: None,
+            waited: self.waited,
         })
     }
 
@@ -188,17 +223,19 @@ impl RequestBody {
         loop {
             match Pin::new(&mut *rest).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.timer = None;
+                    if let Some((since, _)) = self.waiting.take() {
+                        self.waited += since.elapsed();
+                    }
                     // Trailers are dropped: nothing in MCP uses them.
                     let Ok(data) = frame.into_data() else { continue };
-                    self.watch.borrow_mut().pass(&data, self.limit)?;
+                    self.watch.borrow_mut().pass(&data, self.bounds.bytes)?;
                     if rest.is_end_stream() {
                         self.rest = None;
                     }
                     return Poll::Ready(Ok(Some(data)));
                 }
-                Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(self.watch.borrow_mut().fail(BodyFault::BrokenOff));
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(self.watch.borrow_mut().fail(fault(&error)));
                 }
                 Poll::Ready(None) => {
                     self.rest = None;
@@ -206,16 +243,27 @@ impl RequestBody {
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => {
-                    self.watch.borrow_mut().awaited = true;
-                    let idle = self.idle;
-                    let timer = self.timer.get_or_insert_with(|| {
-                        Box::pin(tokio::time::sleep_until(Instant::now() + idle))
+                    let mut watch = self.watch.borrow_mut();
+                    watch.awaited = true;
+                    let (_, timer) = self.waiting.get_or_insert_with(|| {
+                        let now = Instant::now();
+                        let patience = self.bounds.patience(watch.seen, self.waited);
+                        (now, Box::pin(tokio::time::sleep_until(now + patience)))
                     });
                     ready!(timer.as_mut().poll(cx));
-                    return Poll::Ready(self.watch.borrow_mut().fail(BodyFault::Stalled));
+                    return Poll::Ready(watch.fail(BodyFault::Stalled));
                 }
             }
         }
+    }
+}
+
+/// What an error of a body says of the client.
+fn fault(error: &hyper::Error) -> BodyFault {
+    let kind = error.source().and_then(|it| it.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match kind {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => BodyFault::BadFraming,
+        _ => BodyFault::BrokenOff,
     }
 }
 
@@ -279,5 +327,29 @@ impl Body for RequestBody {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_sent_much_may_pause_and_who_has_sent_little_may_not() {
+        let seconds = Duration::from_secs;
+        let bounds = |min_rate| Bounds { bytes: 1 << 20, idle: seconds(15), min_rate };
+        for (min_rate, seen, waited, want) in [
+            (500, 0, 0, 5),
+            (500, 100, 4, 1),
+            (500, 100, 5, 0),
+            (500, 100, 6, 0),
+            (500, 3000, 4, 2),
+            (500, 5000, 9, 1),
+            (500, 1_000_000, 9, 15),
+            (0, 0, 1000, 15),
+        ] {
+            let patience = bounds(min_rate).patience(seen, seconds(waited));
+            assert_eq!(patience, seconds(want), "{seen} in {waited} s at {min_rate}");
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! Pure. Does not know: connections.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, LOCATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
@@ -16,14 +16,13 @@ use crate::route::Endpoint;
 use crate::route::affinity::UpstreamSession;
 
 use super::forwarded::Client;
+use super::via;
 
-/// Headers that belong to one connection (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 9] = [
+/// Headers that belong to one connection (RFC 9110 section 7.6.1), besides all `proxy-*`.
+const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
+    HeaderName::from_static("http2-settings"),
     TE,
     TRAILER,
     TRANSFER_ENCODING,
@@ -55,6 +54,7 @@ pub fn request(
     }
     join_cookies(&mut headers);
     client.write_to(&mut headers);
+    via::append(&mut headers, from.version);
     let host = match &config.host {
         HostPolicy::Preserve => from.headers.get(HOST).cloned().or_else(|| client.host.clone()),
         HostPolicy::Upstream => None,
@@ -120,6 +120,7 @@ pub fn response(
         parts.headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(&mut parts.headers);
+    via::append(&mut parts.headers, parts.version);
     if let Some(location) = parts.headers.get(LOCATION).and_then(|value| value.to_str().ok())
         && let Some(public) = public_uri(location, endpoint, origin, asked, config)
         && let Ok(value) = HeaderValue::from_str(&public)
@@ -168,9 +169,7 @@ fn is_public(named: &Authority, origin: &str) -> bool {
 
 /// Whether a server that names this authority means itself.
 fn is_own(named: &Authority, endpoint: &Endpoint) -> bool {
-    let is_default = named.port().is_none() && endpoint.url.port() == endpoint.url.default_port();
-    named.as_str() == endpoint.url.authority()
-        || (is_default && named.host() == endpoint.url.host())
+    named.as_str() == endpoint.url.authority() || named.as_str() == endpoint.url.host_header()
 }
 
 /// Whether a path is the MCP endpoint's or the one asked for, but for a slash at its end.
@@ -196,7 +195,9 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let to_proxies: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("proxy-")).cloned().collect();
+    for name in named.iter().chain(&to_proxies).chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }

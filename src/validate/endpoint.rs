@@ -3,7 +3,7 @@
 //! Whatever needs a session opens one of its own, so that no check depends on what another has
 //! left behind. Does not know: other endpoints, how results are shown.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -14,6 +14,10 @@ use crate::health::handshake::{self, Eras, Memory, Probe};
 use crate::health::hold::{Held, hold};
 use crate::health::trial::Trial;
 use crate::health::{Subject, Verdict};
+use crate::tls::client::Secured;
+
+/// A certificate that is valid for fewer days is to be renewed: those of 90 days are by then.
+const RENEW_DAYS: u64 = 21;
 
 /// What was found out about an endpoint.
 #[derive(Debug)]
@@ -71,12 +75,18 @@ fn opening(subject: &Subject, probe: &Probe) -> [(Kind, Duration, Outcome); 4] {
     let connect = probe.steps.iter().find(|step| step.name == "connect");
     let connected = connect.map_or(Duration::ZERO, |step| step.took);
     let is_connected = connect.is_some_and(|step| step.result.is_ok());
-    let connection = match (&probe.verdict, is_connected) {
+    // Where TLS fails, there was a connection.
+    let connection = match (&probe.verdict, is_connected || probe.tls.is_some()) {
         (_, true) => Outcome::ok(subject.endpoint.url.authority()),
         (verdict, false) => Outcome::failed(verdict.to_string()),
     };
     let none = || Outcome::skipped("there is no connection");
-    let tls = Outcome::skipped("its address is http, which has none");
+    let tls = match &probe.tls {
+        Some(Ok(secured)) => certificate(secured, probe.at),
+        Some(Err(why)) => Outcome::failed(why.clone()),
+        None if subject.endpoint.url.is_secure() => none(),
+        None => Outcome::skipped("its address is http, which has none"),
+    };
     let sends = subject.settings.sends_token();
     let token = match &probe.verdict {
         _ if !is_connected => none(),
@@ -107,6 +117,19 @@ fn opening(subject: &Subject, probe: &Probe) -> [(Kind, Duration, Outcome); 4] {
         (Kind::Token, answered, token),
         (Kind::Handshake, probe.took, whole),
     ]
+}
+
+/// What is to be said of TLS that works.
+fn certificate(secured: &Secured, now: SystemTime) -> Outcome {
+    let Secured { version, name, .. } = secured;
+    let good = format!("{version}, a trusted certificate for {name}");
+    match handshake::days_left(secured, now) {
+        Some(days) if days < RENEW_DAYS => {
+            Outcome::ok(format!("{good}, but only for {days} more days: renew it"))
+        }
+        Some(days) => Outcome::ok(format!("{good} for {days} more days")),
+        None => Outcome::unknown(format!("{good}, the end of which cannot be read")),
+    }
 }
 
 /// The same endpoint asked in the newest era that it was found to speak, so that nobody has to

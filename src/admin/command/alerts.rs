@@ -4,37 +4,29 @@
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::alerts::{AlertChanged, AlertList, ClearAlert, RaiseAlert};
 use crate::alerts::{ClearError, KEPT_MAX, Raised, Report};
 use crate::plane::Plane;
 use crate::records::journal::Actor;
 
-use super::{Failure, body, json, refused};
+use super::{Failure, body, json, refused, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: &str = "/v1/alerts";
 
 /// Answers one request below [`PATHS`].
-pub(super) async fn answer(
+pub(super) fn answer(
     plane: &Plane,
     actor: &Actor,
-    request: Request<Incoming>,
+    request: &Request<Bytes>,
 ) -> Result<Bytes, Failure> {
     let (method, path) = (request.method(), request.uri().path().strip_prefix(PATHS));
     match (method, path) {
         (&Method::GET, Some("")) => Ok(json(&list(plane))),
-        (&Method::POST, Some("")) => raise(plane, actor, &body(request).await?),
-        (&Method::POST, Some("/clear")) => clear(plane, actor, &body(request).await?),
-        (_, Some("" | "/clear")) => Err(refused(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this path has another method: GET /v1/alerts, POST /v1/alerts, POST /v1/alerts/clear",
-        )),
-        _ => Err(refused(
-            StatusCode::NOT_FOUND,
-            "there are GET /v1/alerts, POST /v1/alerts, POST /v1/alerts/clear",
-        )),
+        (&Method::POST, Some("")) => raise(plane, actor, &body(request)?),
+        (&Method::POST, Some("/clear")) => clear(plane, actor, &body(request)?),
+        _ => Err(unknown(request)),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::baselines::{Baselines, Headline, Removed, SaveBaseline};
 use crate::names::{Arm, BadName};
@@ -16,7 +15,7 @@ use crate::plane::baselines::SPAN_MAX;
 use crate::records::baselines::{self, Baseline, KeepError, Name};
 use crate::records::journal::Actor;
 
-use super::{Failure, body, elsewhere, json, refused};
+use super::{Failure, body, elsewhere, json, refused, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: &str = "/v1/baselines";
@@ -27,7 +26,7 @@ const UNFIT: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
 pub(super) async fn answer(
     plane: &Plane,
     actor: &Actor,
-    request: Request<Incoming>,
+    request: &Request<Bytes>,
 ) -> Result<Bytes, Failure> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let query = request.uri().query().unwrap_or_default().to_owned();
@@ -42,7 +41,7 @@ pub(super) async fn answer(
             Ok(json(&Baselines { baselines, skipped: listed.skipped }))
         }
         (&Method::POST, ["v1", "baselines"]) => {
-            let wanted = body(request).await?;
+            let wanted = body(request)?;
             save(plane, actor, wanted).await
         }
         (&Method::GET, ["v1", "baselines", "compare"]) => compare(plane, &query).await,
@@ -60,10 +59,7 @@ pub(super) async fn answer(
             tracing::info!(%name, %actor, "baseline removed");
             Ok(json(&Removed { removed: name.into() }))
         }
-        _ => Err(refused(
-            StatusCode::NOT_FOUND,
-            "there are GET and POST /v1/baselines, GET and DELETE /v1/baselines/NAME, GET /v1/baselines/compare?name=NAME&arm=ARM",
-        )),
+        _ => Err(unknown(request)),
     }
 }
 

@@ -2,9 +2,8 @@
 //!
 //! Does not know: connections, how servers are started and stopped.
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::deploys::{DeployStep, Deploys};
 use crate::control::deploys::Deploy;
@@ -13,7 +12,7 @@ use crate::names::PerArm;
 use crate::plane::Plane;
 use crate::records::journal::Actor;
 
-use super::{Failure, body, failure, json, refused};
+use super::{Failure, body, failure, json, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: &str = "/v1/deploys";
@@ -21,19 +20,19 @@ pub(super) const PATHS: &str = "/v1/deploys";
 const DETAIL_MAX: usize = 4096;
 
 /// Answers one request below [`PATHS`].
-pub(super) async fn answer(
+pub(super) fn answer(
     plane: &Plane,
     actor: &Actor,
-    request: Request<Incoming>,
+    request: &Request<Bytes>,
 ) -> Result<Bytes, Failure> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, PATHS) => Ok(json(&deploys(plane))),
         (&Method::POST, PATHS) => {
-            let step = bounded(body(request).await?);
+            let step = bounded(body(request)?);
             plane.deploy(actor, &step).map_err(failure)?;
             Ok(json(&deploys(plane)))
         }
-        _ => Err(refused(StatusCode::NOT_FOUND, "there are GET /v1/deploys, POST /v1/deploys")),
+        _ => Err(unknown(request)),
     }
 }
 

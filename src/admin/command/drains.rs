@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::operate::{Drain, DrainStatus, Drains};
 use crate::names::PerArm;
@@ -15,7 +14,7 @@ use crate::plane::Plane;
 use crate::records::journal::Actor;
 
 use super::rollouts::bounded;
-use super::{Failure, body, failure, json, refused};
+use super::{Failure, body, failure, json, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: &str = "/v1/drain";
@@ -24,7 +23,7 @@ pub(super) const PATHS: &str = "/v1/drain";
 pub(super) async fn answer(
     plane: &Plane,
     actor: &Actor,
-    request: Request<Incoming>,
+    request: &Request<Bytes>,
 ) -> Result<Bytes, Failure> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let asked = request.uri().query().and_then(|query| query.strip_prefix("idle_ms="));
@@ -32,22 +31,17 @@ pub(super) async fn answer(
     let idle_ms = match (&method, path.strip_prefix(PATHS)) {
         (&Method::GET, Some("")) => asked,
         (&Method::POST, Some("")) => {
-            let Drain { arm, reason, idle_ms } = body(request).await?;
+            let Drain { arm, reason, idle_ms } = body(request)?;
             let reason = reason.map(|reason| bounded(&reason));
             plane.drain(actor, arm, reason.as_deref()).map_err(failure)?;
             idle_ms
         }
         (&Method::POST, Some("/undo")) => {
-            let Drain { arm, idle_ms, .. } = body(request).await?;
+            let Drain { arm, idle_ms, .. } = body(request)?;
             plane.undrain(actor, arm).map_err(failure)?;
             idle_ms
         }
-        _ => {
-            return Err(refused(
-                StatusCode::NOT_FOUND,
-                "there are GET /v1/drain, POST /v1/drain, POST /v1/drain/undo",
-            ));
-        }
+        _ => return Err(unknown(request)),
     };
     plane.collect().await;
     Ok(json(&drains(plane, idle_ms.map_or(LEFT_AFTER, Duration::from_millis))))

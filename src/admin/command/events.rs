@@ -4,7 +4,6 @@
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::operate::{Event, Events};
 use crate::plane::Plane;
@@ -15,7 +14,7 @@ use super::{Failure, json, refused};
 pub(super) const PATHS: &str = "/v1/events";
 
 /// Answers one request below [`PATHS`].
-pub(super) fn answer(plane: &Plane, request: &Request<Incoming>) -> Result<Bytes, Failure> {
+pub(super) fn answer(plane: &Plane, request: &Request<Bytes>) -> Result<Bytes, Failure> {
     let after = match (request.method(), request.uri().path(), request.uri().query()) {
         (&Method::GET, PATHS, None) => Some(0),
         (&Method::GET, PATHS, Some(query)) => {

@@ -7,34 +7,26 @@ use std::time::SystemTime;
 use http::uri::Authority;
 use http::{Method, Request, StatusCode};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::notices::{TestWebhooks, WebhookStatus, WebhookTested};
 use crate::mcp::shown::plain;
 use crate::notify::{Tested, WebhookStanding};
 use crate::plane::Plane;
-use crate::records::journal::Actor;
 
-use super::{Failure, body, json, refused};
+use super::{Failure, body, json, refused, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: &str = "/v1/notify";
 
 /// Answers one request below [`PATHS`].
-pub(super) async fn answer(
-    plane: &Plane,
-    _: &Actor,
-    request: Request<Incoming>,
-) -> Result<Bytes, Failure> {
+pub(super) async fn answer(plane: &Plane, request: &Request<Bytes>) -> Result<Bytes, Failure> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, PATHS) => {
             let standings = plane.notices().standings();
             Ok(json(&standings.iter().map(status).collect::<Vec<_>>()))
         }
-        (&Method::POST, "/v1/notify/test") => test(plane, body(request).await?).await,
-        _ => {
-            Err(refused(StatusCode::NOT_FOUND, "there are GET /v1/notify and POST /v1/notify/test"))
-        }
+        (&Method::POST, "/v1/notify/test") => test(plane, body(request)?).await,
+        _ => Err(unknown(request)),
     }
 }
 

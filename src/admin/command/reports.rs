@@ -9,18 +9,17 @@ use std::time::SystemTime;
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::mcp::shown::shown;
 use crate::plane::Plane;
 use crate::records::history::{self, Line, Writer, millis};
-use crate::records::journal::{self, Actor, Order};
+use crate::records::journal::{self, Order};
 use crate::report::case::Now;
 use crate::report::period::Days;
 use crate::report::search::Search;
 use crate::report::{DAYS_MAX, Report};
 
-use super::{Failure, json, refused};
+use super::{Failure, json, refused, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: &str = "/v1/reports";
@@ -37,11 +36,7 @@ struct Sources {
 }
 
 /// Answers one request below [`PATHS`].
-pub(super) async fn answer(
-    plane: &Plane,
-    _actor: &Actor,
-    request: Request<Incoming>,
-) -> Result<Bytes, Failure> {
+pub(super) async fn answer(plane: &Plane, request: &Request<Bytes>) -> Result<Bytes, Failure> {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let report = match (request.method(), segments.as_slice()) {
@@ -53,11 +48,7 @@ pub(super) async fn answer(
             let id = (*id).to_owned();
             read(plane, move |sources| rollout(sources, &id)).await?
         }
-        _ => {
-            let all =
-                "there are GET /v1/reports/ID, GET /v1/reports/last and GET /v1/reports?days=30";
-            return Err(refused(StatusCode::NOT_FOUND, all));
-        }
+        _ => return Err(unknown(request)),
     };
     let none = |id: &str| match id {
         "last" => "no rollout has been started yet".to_owned(),

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::decide::{
     Confirm, Decisions, EvidenceStatus, GuardStatus, Past, RolloutStatus, Shown, StartRollout,
@@ -24,7 +23,7 @@ use crate::records::journal::{self, Actor, Order, Record};
 use crate::rollout::{Plan, Rollout, RolloutState, Verb};
 use crate::route::Tools;
 
-use super::{Failure, body, elsewhere, failure, json, refused, states};
+use super::{Failure, body, elsewhere, failure, json, refused, states, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: [&str; 2] = ["/v1/rollout", "/v1/history"];
@@ -37,7 +36,7 @@ const REASON_MAX: usize = 512;
 pub(super) async fn answer(
     plane: &Plane,
     actor: &Actor,
-    request: Request<Incoming>,
+    request: &Request<Bytes>,
 ) -> Result<Bytes, Failure> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let state_dir = plane.table().config.state_dir.clone();
@@ -48,7 +47,7 @@ pub(super) async fn answer(
             Ok(json(&decisions(plane)))
         }
         (&Method::POST, ["v1", "rollout", "start"]) => {
-            let wanted = body(request).await?;
+            let wanted = body(request)?;
             // The baseline from before is of all that was done before.
             plane.collect().await;
             // As it is before, but kept only of one that starts: those that are refused are many.
@@ -74,16 +73,16 @@ pub(super) async fn answer(
             checklist.map(|it| json(&it)).ok_or_else(why_not)
         }
         (&Method::POST, ["v1", "rollout", "confirm"]) => {
-            let Confirm { expected_revision, force } = body(request).await?;
+            let Confirm { expected_revision, force } = body(request)?;
             let other = without_rollout(plane).await?;
             let done = plane.confirm(actor, expected_revision, force, other.as_ref());
             done.map(|()| json(&decisions(plane))).map_err(failure)
         }
         (&Method::POST, ["v1", "rollout", verb]) => {
-            let asked: Steer = body(request).await?;
+            let asked: Steer = body(request)?;
             match steer(plane, actor, verb, asked) {
                 Some(done) => done.map(|done| json(&done)).map_err(failure),
-                None => Err(unknown()),
+                None => Err(unknown(request)),
             }
         }
         (&Method::GET, ["v1", "history"]) => {
@@ -99,7 +98,7 @@ pub(super) async fn answer(
             let found = elsewhere("the journal", move || show(&state_dir, &id)).await?;
             found.map(|it| json(&it)).ok_or_else(|| refused(StatusCode::NOT_FOUND, &none))
         }
-        _ => Err(unknown()),
+        _ => Err(unknown(request)),
     }
 }
 
@@ -110,13 +109,6 @@ async fn without_rollout(plane: &Plane) -> Result<Option<Baseline>, Failure> {
     }
     let stable = plane.table().stable;
     super::baselines::newest(plane, Some(stable)).await
-}
-
-fn unknown() -> Failure {
-    refused(
-        StatusCode::NOT_FOUND,
-        "there are GET /v1/rollout, GET /v1/rollout/confirmation, POST /v1/rollout/{start,pause,resume,promote,confirm,abort,undo}, GET /v1/history, GET /v1/history/ID",
-    )
 }
 
 /// What is going on, and what can be done now.

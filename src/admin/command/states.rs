@@ -4,7 +4,6 @@
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 
 use crate::admin::wire::operate::{MakeBackup, RestoreState, StateRestored};
 use crate::mcp::shown::shown;
@@ -14,7 +13,7 @@ use crate::records::exported::Exported;
 use crate::records::journal::Actor;
 
 use super::rollouts::bounded;
-use super::{Failure, body, elsewhere, failure, json, refused};
+use super::{Failure, body, elsewhere, failure, json, refused, unknown};
 
 /// Where the verbs are.
 pub(super) const PATHS: &str = "/v1/state";
@@ -23,21 +22,21 @@ pub(super) const PATHS: &str = "/v1/state";
 pub(super) async fn answer(
     plane: &Plane,
     actor: &Actor,
-    request: Request<Incoming>,
+    request: &Request<Bytes>,
 ) -> Result<Bytes, Failure> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let state_dir = plane.table().config.state_dir.clone();
     let segments: Vec<&str> = path.split('/').skip(2).collect();
     match (&method, segments.as_slice()) {
         (&Method::GET, ["state"]) => Ok(json(&plane.exported())),
-        (&Method::POST, ["state"]) => restore(plane, actor, &body(request).await?),
+        (&Method::POST, ["state"]) => restore(plane, actor, &body(request)?),
         (&Method::GET, ["state", "backups"]) => {
             elsewhere("the backups in the state directory", move || backups::list(&state_dir))
                 .await
                 .map(|it| json(&it))
         }
         (&Method::POST, ["state", "backups"]) => {
-            let MakeBackup { reason } = body(request).await?;
+            let MakeBackup { reason } = body(request)?;
             keep(plane, actor, &bounded(&reason), plane.exported()).await.map(|it| json(&it))
         }
         (&Method::GET, ["state", "backups", id]) => {
@@ -49,10 +48,7 @@ pub(super) async fn answer(
             .await?;
             found.map(|it| json(&it)).ok_or_else(|| refused(StatusCode::NOT_FOUND, &none))
         }
-        _ => Err(refused(
-            StatusCode::NOT_FOUND,
-            "there are GET and POST /v1/state, GET and POST /v1/state/backups, GET /v1/state/backups/ID",
-        )),
+        _ => Err(unknown(request)),
     }
 }
 

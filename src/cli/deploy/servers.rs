@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Exit;
 use crate::config::{Health, Lifecycle};
+use crate::dns;
 use crate::health::handshake::{Memory, probe};
 use crate::health::{Probe, Subject};
 use crate::lifecycle::{self, Call, Ended, How, is_same, version_in};
@@ -136,14 +137,17 @@ impl Desk<'_> {
     /// Waits until each server of the arm answers a handshake; a step of its own.
     pub(super) fn handshakes(&mut self) -> Result<Vec<Probe>, Failure> {
         let began = Instant::now();
-        let subjects = Subject::all(&self.config).get(self.arm).clone();
         let last = RefCell::new("there was no time for one".to_owned());
         let looking = async {
-            let mut good = Vec::new();
-            for subject in &subjects {
-                good.push(working(subject, &last).await);
+            loop {
+                // A server that is started anew may have another address.
+                let known = dns::once(&self.endpoints()).await;
+                let subjects = Subject::all(&self.config, &known).get(self.arm).clone();
+                if let Some(probes) = working(&subjects, &last).await {
+                    return probes;
+                }
+                sleep(LOOK_EVERY).await;
             }
-            good
         };
         let what = format!("waiting for the servers of the {}", self.arm);
         let Some(probes) = self.wait_or_stop("handshake", &what, looking)? else {
@@ -292,25 +296,34 @@ fn patience(limit: Duration, health: &Health) -> Option<Duration> {
 
 async fn listening(endpoints: Vec<EndpointUrl>, limit: Duration) -> Vec<EndpointUrl> {
     let mut there = Vec::new();
-    for url in endpoints {
-        let connecting = TcpStream::connect((url.host(), url.port()));
-        if matches!(timeout(limit, connecting).await, Ok(Ok(_))) {
+    for place in dns::once(&endpoints).await.places(&endpoints).serving {
+        let (port, url) = (place.url.port(), place.url);
+        let connecting = async {
+            match url.address() {
+                Some(address) => TcpStream::connect((address, port)).await,
+                None => TcpStream::connect((url.host(), port)).await,
+            }
+        };
+        // Nobody listens at a name without an address.
+        if !url.is_name() && matches!(timeout(limit, connecting).await, Ok(Ok(_))) {
             there.push(url);
         }
     }
     there
 }
 
-/// Makes handshakes until one succeeds.
-async fn working(subject: &Subject, last: &RefCell<String>) -> Probe {
-    loop {
+/// Makes a handshake with each; nothing if one of them fails.
+async fn working(subjects: &[Subject], last: &RefCell<String>) -> Option<Vec<Probe>> {
+    let mut good = Vec::new();
+    for subject in subjects {
         let probe = probe(subject, &mut Memory::default()).await;
-        if probe.verdict.is_up() {
-            return probe;
+        if !probe.verdict.is_up() {
+            *last.borrow_mut() = format!("{}: {}", subject.endpoint.url, probe.verdict);
+            return None;
         }
-        *last.borrow_mut() = format!("{}: {}", subject.endpoint.url, probe.verdict);
-        sleep(LOOK_EVERY).await;
+        good.push(probe);
     }
+    Some(good)
 }
 
 fn named(probe: &Probe) -> String {

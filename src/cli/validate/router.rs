@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{
     Arm, AskError, Check, Common, Duration, Environment, Instant, Kind, Method, Outcome, Router,
-    Validation, json, runtime, wire,
+    Validation, json, wire,
 };
-use crate::admin::client;
 use crate::admin::wire::validations::Recorded;
+use crate::names::EndpointUrl;
 
 /// What every scrape has.
 const OWN_METRIC: &str = "tidegate_build_info";
@@ -59,15 +59,19 @@ pub(super) fn record(
     last
 }
 
-/// Whether the servers that were looked at are those of the router.
+/// Whether the servers that were looked at are those of the router; a name may have had other
+/// addresses when the router asked.
 fn is_of(status: &wire::Status, validation: &Validation) -> bool {
     let own = status.arms.get(validation.arm).endpoints.iter().map(|it| it.url.as_str());
-    let seen = validation.versions.iter().map(|it| it.endpoint.as_str());
+    let own = own.map(EndpointUrl::without_address);
+    let seen = validation.versions.iter().map(|it| EndpointUrl::without_address(&it.endpoint));
     own.collect::<BTreeSet<_>>() == seen.collect()
 }
 
 /// The checks of the router itself; `recording` is how long the record took.
 pub(super) fn checks(
+    common: &Common,
+    environment: &Environment,
     status: Option<&wire::Status>,
     recorded: &Record,
     recording: Duration,
@@ -87,7 +91,10 @@ pub(super) fn checks(
         Err(error) => Outcome::failed(error.to_string()),
     };
     let start = Instant::now();
-    let metrics = metrics(status);
+    let metrics = match Router::find(common, environment) {
+        Ok(router) => metrics(status, &router),
+        Err(_) => Outcome::skipped(NO_ROUTER),
+    };
     let log = "it goes to its standard error, which cannot be seen from here";
     vec![
         Check::new(Kind::RouterJournal, recording, journal),
@@ -96,17 +103,12 @@ pub(super) fn checks(
     ]
 }
 
-fn metrics(status: &wire::Status) -> Outcome {
+/// The figures, from the socket that answers anyway: the listener may want a token or a certificate
+/// that is not to be had here.
+fn metrics(status: &wire::Status, router: &Router) -> Outcome {
     let Some(listener) = &status.metrics else { return Outcome::skipped("metrics.listen is off") };
-    let Ok(address) = listener.parse() else {
-        return Outcome::unknown(format!("{listener} is no address"));
-    };
-    let (runtime, local) = match runtime() {
-        Ok(made) => made,
-        Err(error) => return Outcome::unknown(error.to_string()),
-    };
-    match local.block_on(&runtime, client::scrape(address)) {
-        Ok(text) if text.contains(OWN_METRIC) => {
+    match router.ask::<wire::Figures>(Method::GET, "/v1/metrics", &json!({})) {
+        Ok(wire::Figures { text }) if text.contains(OWN_METRIC) => {
             Outcome::ok(format!("{} lines at {listener}", text.lines().count()))
         }
         Ok(_) => Outcome::failed(format!("{listener} answers without {OWN_METRIC}")),

@@ -94,6 +94,8 @@ fn durations() {
         ("[]", "not a list"),
     ];
     check("timeouts.drain", |config| config.timeouts.drain, &[("'1m'", "60s")], &bad);
+    check("dns.interval", |config| config.dns.interval, &[("'1m'", "60s")], &bad);
+    check("dns.keep", |config| config.dns.keep, &[("'1h'", "3600s")], &bad);
     let good = [("'off'", "None"), ("'250ms'", "Some(250ms)")];
     check("timeouts.keep_alive", |config| config.timeouts.keep_alive, &good, &[bad[0], bad[1]]);
 }
@@ -193,10 +195,11 @@ fn endpoints_and_headers() {
     let bad = [
         ("[]", "at least one"),
         ("['http://h', 'http://h:80/']", "`http://h:80/` is there already"),
+        ("['dns+http://127.0.0.1/']", "has an address where `dns+` needs a name"),
         ("[['http://h']]", "not a list"),
     ];
     let urls = |config: Config| config.arms.primary.endpoints.len();
-    check("primary.endpoints", urls, &[("'http://h'", "1")], &bad);
+    check("primary.endpoints", urls, &[("'http://h'", "1"), ("'dns+http://h'", "1")], &bad);
     let many = (0..=ENDPOINTS_MAX).map(|n| format!("'http://h{n}/'")).collect::<Vec<_>>();
     let many = format!("[{}]", many.join(", "));
     check("primary.endpoints", urls, &[], &[(&many, "one too many: at most 64")]);

@@ -1,6 +1,7 @@
 //! Whole files in, configurations or problems out.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use proptest::prelude::*;
 
@@ -75,6 +76,13 @@ fn every_shipped_file_loads_with_every_profile() {
     for secret in ["candidate-api-key", "tag-key"] {
         fs::write(folder.path().join(secret), "0123456789abcdef0123456789abcdef\n").unwrap();
     }
+    let made = rcgen::generate_simple_self_signed(["mcp.example.com".to_owned()]).unwrap();
+    for certificate in ["mcp.example.com.pem", "internal-ca.pem"] {
+        fs::write(folder.path().join(certificate), made.cert.pem()).unwrap();
+    }
+    let key = folder.path().join("mcp.example.com.key");
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
     let secrets = folder.path().display().to_string();
     let env = env(&[("STAGING_TOKEN", "s"), ("PROD_TOKEN", "p"), ("SECRETS_DIR", &secrets)]);
     let mut seen = 0;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::catalogue::Catalogue;
 use super::super::verdict::Verdict;
 use super::session::ServerInfo;
+use crate::tls::client::Secured;
 
 /// What a handshake found out.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Probe {
     pub steps: Vec<Step>,
     /// What it showed.
     pub verdict: Verdict,
+    /// The TLS of its first connection, or why there was none; nothing where none is spoken.
+    pub tls: Option<Result<Secured, String>>,
     /// What the server speaks, as far as was looked.
     pub eras: Eras,
     /// The version that was spoken.
@@ -69,18 +72,43 @@ impl Probe {
             })
         });
         let server = self.server.as_ref();
+        let tls = self.tls.as_ref().map(|tls| match tls {
+            Ok(it) => json!({
+                "version": it.version,
+                "name": it.name,
+                "not_after": it.not_after().map(|at| humantime::format_rfc3339_seconds(at).to_string()),
+                "days_left": days_left(it, self.at),
+            }),
+            Err(why) => json!({ "error": why }),
+        });
         json!({
             "at": humantime::format_rfc3339_millis(self.at).to_string(),
             "took_ms": millis(self.took),
             "verdict": self.verdict.label(),
             "up": self.verdict.is_up(),
             "reason": self.verdict.to_string(),
+            "tls": tls,
             "eras": self.eras.names(),
             "protocol_version": self.protocol_version,
             "server": server.map(|it| json!({ "name": it.name, "version": it.version })),
             "tools": self.catalogue.as_ref().map(|it| it.tools().count()),
             "steps": steps.collect::<Vec<_>>(),
         })
+    }
+}
+
+/// Whole days for which the certificate of a server is still valid at a moment.
+pub fn days_left(secured: &Secured, at: SystemTime) -> Option<u64> {
+    const DAY: u64 = 24 * 60 * 60;
+    let left = secured.not_after()?.duration_since(at).unwrap_or_default();
+    Some(left.as_secs() / DAY)
+}
+
+/// The TLS of a connection in a few words.
+pub(super) fn tls_text(secured: &Secured) -> String {
+    match days_left(secured, SystemTime::now()) {
+        Some(days) => format!("{}, certificate good for {days} days", secured.version),
+        None => secured.version.to_owned(),
     }
 }
 

@@ -307,6 +307,8 @@ fn what_never_counts() {
     check_end(End::Rejected, "rejected nobody rejected");
     check_end(End::ClientLeft, "cancelled nobody client_left");
     check_end(End::Raced, "race nobody raced");
+    // But that a server had no room for it counts, if the other arm's had.
+    check_end(End::NoRoom, "rejected relative no_room");
     let stream = of_kind(Kind::Stream, Method::STREAM);
     let delete = of_kind(Kind::Delete, Method::DELETE);
     let python_405 = r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Method Not Allowed"}}"#;

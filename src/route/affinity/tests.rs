@@ -1,14 +1,16 @@
 //! Where requests belong.
 
 use http::{HeaderName, HeaderValue, Method as HttpMethod};
+use tokio::time::Instant;
 
 use super::super::Course;
 use super::super::tests as fixture;
 use super::*;
 use crate::config::PrincipalSource;
+use crate::dns::{Known, NoAddress};
 use crate::mcp::Method;
 use crate::mcp::classify::Paths;
-use crate::names::{Arm, EndpointId};
+use crate::names::{Arm, EndpointId, EndpointUrl};
 
 const ONE: &str = "http://a:1/mcp";
 const TWO: &str = "http://b:1/mcp";
@@ -47,6 +49,7 @@ fn word(place: &Result<Place, NoSession>) -> String {
         Ok(Place::Stable) => "stable".to_owned(),
         Err(NoSession::Forged) => "forged".to_owned(),
         Err(NoSession::Gone) => "gone".to_owned(),
+        Err(NoSession::Nameless) => "nameless".to_owned(),
         Err(NoSession::Ended) => "ended".to_owned(),
     }
 }
@@ -68,6 +71,24 @@ fn sessions_end_with_their_arm_only_where_that_is_wanted() {
         let headers = [("mcp-session-id", session.as_str())];
         assert_eq!(word(&found(&shut, "POST /mcp", &headers, b"tools/call")), word_then);
     }
+}
+
+#[test]
+fn a_session_waits_for_the_address_of_its_server() {
+    let name: EndpointUrl = "dns+http://a:1/mcp".parse().unwrap();
+    let found_at = |known: &str| {
+        let table = fixture::table(&["dns+http://a:1/mcp"], &[TWO], 0, |_| {});
+        let answer = known.parse().map(|address| vec![address]).map_err(|_| NoAddress::NotYet);
+        let mut names = Known::default();
+        names.learn([(&"a:1".to_owned(), &answer)], Instant::now());
+        let table = table.with_names(Arc::new(names));
+        let id = EndpointId::of(Arm::Primary, &name.at("10.0.0.1".parse().unwrap()));
+        let session = table.keys.attach(id, "x").unwrap();
+        word(&found(&table, "POST /mcp", &[("mcp-session-id", &session)], b"tools/call"))
+    };
+    assert_eq!(found_at(""), "nameless");
+    assert_eq!(found_at("10.0.0.1"), "http://a:1/mcp (10.0.0.1) Id(\"x\")");
+    assert_eq!(found_at("10.0.0.2"), "gone");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::super::affinity::{Session, UpstreamSession};
 use super::super::tests as fixture;
 use super::super::{Closed, Course};
 use super::*;
 use crate::config::OnRevert;
+use crate::dns::Known;
 use crate::names::{Arm, Split};
 
 const ONE: [&str; 3] = ["http://a:1/mcp", "http://a:2/mcp", "http://a:3/mcp"];
@@ -246,6 +248,42 @@ async fn faults_in_a_row_make_an_endpoint_suspect() {
     // Nobody there is no bad luck.
     endpoint.note_refusal();
     suspected().await.unwrap();
+}
+
+#[test]
+fn an_address_that_leaves_gets_no_new_work_and_one_that_stays_is_the_same() {
+    let table = fixture::table(&["dns+http://a:1/mcp"], &TWO, 0, |_| {});
+    let known = |table: &RoutingTable, addresses: &[&str]| {
+        let answer = Ok(addresses.iter().map(|it| it.parse().unwrap()).collect());
+        let mut known = Known::clone(&table.known);
+        known.learn([(&"a:1".to_owned(), &answer)], Instant::now());
+        table.with_names(Arc::new(known))
+    };
+    let address = |table: &RoutingTable, at: usize| table.arms.primary.endpoints[at].url.address();
+    assert_eq!(table.arms.primary.endpoints.len(), 1, "an arm has an endpoint");
+    let before = known(&table, &["10.0.0.2", "10.0.0.1"]);
+    let stays = Arc::clone(&before.arms.primary.endpoints[1]);
+    let leaves = Arc::clone(&before.arms.primary.endpoints[0]);
+    let _busy = (stays.enter(), leaves.enter());
+    let after = known(&fit(&before, &[1.0, 0.5], &[1.0, 1.0]), &["10.0.0.2", "10.0.0.3"]);
+    assert_eq!(after.generation, 4);
+    assert_eq!(
+        [0, 1].map(|at| address(&after, at)),
+        ["10.0.0.2", "10.0.0.3"].map(|it| it.parse().ok())
+    );
+    assert!(Arc::ptr_eq(&stays, &after.arms.primary.endpoints[0]), "with its counters");
+    assert!((after.arms.primary.fitness[0] - 0.5).abs() < 1e-9, "and its fitness");
+    assert!(Arc::ptr_eq(after.endpoint(leaves.id).unwrap(), &leaves), "it holds sessions");
+    after.take_effect();
+    assert_eq!(leaves.room().limit(), after.config.limits.in_flight, "not without a limit");
+    for all in [1.0, 0.0] {
+        let table = fit(&after, &[all; 2], &[all; 2]);
+        for _ in 0..10 {
+            assert!(candidates(&table, &Place::New, || 0.5).iter().all(|it| it.id != leaves.id));
+        }
+    }
+    let back = known(&after, &["10.0.0.1"]);
+    assert!(Arc::ptr_eq(&leaves, &back.arms.primary.endpoints[0]), "it was there all the time");
 }
 
 proptest! {

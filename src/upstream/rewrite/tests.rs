@@ -5,6 +5,7 @@ use http::Request;
 use super::*;
 use crate::names::Arm;
 use crate::route::tests as fixture;
+use crate::upstream::forwarded::Peer;
 
 const PRIMARY: &str = "http://10.1.1.1:3000/v1/mcp";
 const PUBLIC: &str = "https://mcp.example.com";
@@ -19,7 +20,7 @@ fn sent(
     let table = fixture::table(&[PRIMARY], &["http://10.1.1.2:3000/mcp"], 0, change);
     let (mut from, ()) = Request::post(target).body(()).unwrap().into_parts();
     from.headers = fixture::headers(headers);
-    let peer = "192.0.2.1:5".parse().unwrap();
+    let peer = Peer { address: "192.0.2.1:5".parse().unwrap(), secure: false };
     let client = Client::of(peer, &from.uri, &from.headers, &[]);
     let endpoint = &table.arms.primary.endpoints[0];
     let sent = request(&from, endpoint, session, &client, &table.config).body(()).unwrap();
@@ -35,7 +36,7 @@ fn passed(headers: &[(&str, &str)]) -> HeaderMap {
     parts.headers
 }
 
-const CONNECTION_ONLY: [(&str, &str); 11] = [
+const CONNECTION_ONLY: [(&str, &str); 13] = [
     ("connection", "keep-alive, X-Own"),
     ("connection", "x-other,,bad name"),
     ("x-own", "1"),
@@ -43,6 +44,8 @@ const CONNECTION_ONLY: [(&str, &str); 11] = [
     ("keep-alive", "timeout=5"),
     ("proxy-connection", "close"),
     ("proxy-authenticate", "Basic"),
+    ("proxy-made-up", "x"),
+    ("http2-settings", "AAMAAABk"),
     ("proxy-authorization", "Basic x"),
     ("te", "trailers"),
     ("trailer", "x-sum"),
@@ -62,7 +65,8 @@ fn what_belongs_to_a_connection_stays_on_it() {
         (&request["x-kept"], &answer["x-kept"]),
         (&"1".parse().unwrap(), &request["x-kept"])
     );
-    assert_eq!(answer.len(), 1);
+    assert!(answer["via"].to_str().unwrap().starts_with("1.1 tidegate-"));
+    assert_eq!(answer.len(), 2);
 }
 
 #[test]
