@@ -331,16 +331,16 @@ async fn a_request_has_exactly_one_good_host() {
 async fn framing_that_could_be_read_in_two_ways_is_refused() {
     let scene = Scene::new().await;
     let chunked = format!("{:x}\r\n{WHOAMI}\r\n0\r\n\r\n", WHOAMI.len());
-    for lines in [
-        "transfer-encoding: gzip, chunked\r\n",
-        "transfer-encoding: chunked, chunked\r\n",
-        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
-        "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+    for (lines, status, reason) in [
+        ("transfer-encoding: gzip, chunked\r\n", 501, "unknown_coding"),
+        ("transfer-encoding: chunked, chunked\r\n", 400, "bad_framing"),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", 400, "bad_framing"),
+        ("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 501, "unknown_coding"),
     ] {
         let head = "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
         let before = scene.seen();
         let reply = scene.send(format!("{head}{lines}\r\n{chunked}")).await;
-        ours(&reply, 400, "bad_framing");
+        ours(&reply, status, reason);
         assert_eq!(scene.seen(), before, "{lines}");
     }
     for name in ["host", "mcp-session-id", "Mcp-Method", "authorization", "content-type", "origin"]

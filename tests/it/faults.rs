@@ -280,6 +280,15 @@ async fn on_a_stale_connection_a_read_is_repeated_and_a_call_is_not() {
 }
 
 #[tokio::test]
+async fn garbage_on_a_kept_connection_is_no_race() {
+    let server = breaking(|_| vec![text("garbage, no HTTP at all\r\n\r\n")]).await;
+    let (router, _two, session) = session_on(&server, "workers = 1").await;
+    ours(&call(&router, &session, WHOAMI).await, 200, "bad_answer");
+    assert!(router.metric("tidegate_upstream_reused_total", &[]).await > 0.5);
+    assert!(router.metric("tidegate_upstream_races_total", &[]).await < 0.5);
+}
+
+#[tokio::test]
 async fn first_contact_is_tried_elsewhere_before_it_fails() {
     for how in 0..4 {
         let bad = Server::scripted(move |_| match how {

@@ -231,3 +231,20 @@ async fn a_full_disk_refuses_changes_and_nothing_else() {
     let verified = verify(&state, &["--state-dir", "."]);
     assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
 }
+
+#[tokio::test]
+async fn a_reload_that_cannot_be_recorded_changes_nothing() {
+    let settings = "[limits]\nin_flight = 5";
+    let Some((router, state)) = Router::on_a_small_disk("256k", settings).await else { return };
+    std::fs::write(state.join("filler"), vec![1; 1024 * 1024]).unwrap_err();
+    let full = |share: &u32| {
+        let share = format!("secondary:{}", share % 100);
+        !router.cli(&["set-traffic-split", &share]).status.success()
+    };
+    assert!((1..1000).any(|share| full(&share)), "the disk is not full");
+    router.edit("in_flight = 5", "in_flight = 3");
+    let refused = router.cli(&["reload"]);
+    assert!(said(&refused).contains("could not be recorded"), "{}", said(&refused));
+    let status = router.status().await.unwrap();
+    assert_eq!(status["arms"]["primary"]["endpoints"][0]["room"]["limit"], 5);
+}

@@ -14,15 +14,27 @@ mod together;
 
 mod bad_input;
 
+mod law;
+
 mod bad_answers;
 
 mod limits;
+
+mod tls;
+
+mod slow;
+
+mod slow_http_test;
+
+mod floods;
 
 mod log;
 
 mod drain;
 
 mod faults;
+
+mod overload;
 
 mod forwarding;
 
@@ -36,7 +48,13 @@ mod counting;
 
 mod affinity;
 
+mod names;
+
 mod admin;
+
+mod admin_access;
+
+mod secrets;
 
 mod alerts;
 
@@ -49,6 +67,8 @@ mod journal;
 mod health;
 
 mod verdicts;
+
+mod upstream_tls;
 
 mod validate;
 
@@ -81,5 +101,7 @@ mod deploy;
 mod day;
 
 mod rust_sdk;
+
+mod origins;
 
 mod conformance;

@@ -312,3 +312,20 @@ async fn a_server_that_half_closes_after_its_answer_is_connected_to_anew() {
     let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, (0..11).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_connection_is_given_up_before_the_server_does() {
+    for (said, connections) in [("timeout=1", [0, 1, 2]), ("timeout=60, max=100", [0, 0, 0])] {
+        let server = Server::scripted(move |_| {
+            let body = r#"{"jsonrpc":"2.0","id":7,"result":{}}"#;
+            vec![text(&answer(200, &[("keep-alive", said)], body))]
+        })
+        .await;
+        let router = before(server.address, "workers = 1").await;
+        for _ in 0..3 {
+            assert_eq!(post(router.address, &MODERN, WHOAMI).await.status, 200);
+        }
+        let seen: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
+        assert_eq!(seen, connections, "{said}");
+    }
+}

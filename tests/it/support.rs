@@ -4,7 +4,11 @@ pub mod certificates;
 
 pub mod client;
 
+pub mod frames;
+
 pub mod health;
+
+pub mod hosts;
 
 pub mod process;
 
@@ -13,6 +17,8 @@ pub mod real;
 pub mod router;
 
 pub mod scrape;
+
+pub mod secure;
 
 pub mod server;
 

@@ -5,20 +5,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom; a new arrow is added here, in the commit that needs it. `app` sees everyone.
-const MAY_USE: [(&str, &[&str]); 27] = [
+const MAY_USE: [(&str, &[&str]); 30] = [
     ("names", &[]),
     ("drain", &[]),
+    ("dns", &["names"]),
+    ("overload", &[]),
+    ("descriptors", &[]),
     ("tls", &[]),
     ("config", &["names", "tls"]),
     ("lifecycle", &["names", "config"]),
-    ("listen", &["drain", "tls"]),
+    ("listen", &["names", "drain", "descriptors", "tls"]),
     ("mcp", &["names"]),
-    ("route", &["names", "tls", "config", "mcp"]),
-    ("upstream", &["names", "tls", "config", "mcp", "route"]),
+    ("route", &["names", "dns", "tls", "config", "mcp"]),
+    ("upstream", &["names", "dns", "descriptors", "tls", "config", "mcp", "route"]),
     ("observe", &["names", "mcp", "route", "upstream"]),
-    ("proxy", &["names", "config", "mcp", "route", "upstream", "observe"]),
-    ("health", &["names", "config", "mcp", "route", "upstream"]),
-    ("validate", &["names", "config", "mcp", "route", "health"]),
+    ("proxy", &["names", "overload", "config", "listen", "mcp", "route", "upstream", "observe"]),
+    ("health", &["names", "dns", "tls", "config", "mcp", "route", "upstream"]),
+    ("validate", &["names", "tls", "config", "mcp", "route", "health"]),
     ("judge", &["names", "config", "mcp", "route", "observe"]),
     ("alerts", &["mcp"]),
     ("rollout", &["names", "config"]),
@@ -26,26 +29,27 @@ const MAY_USE: [(&str, &[&str]); 27] = [
     ("records", &["names", "config", "route", "observe", "alerts", "rollout"]),
     ("report", &["names", "mcp", "observe", "rollout", "records"]),
     ("notify", &["names", "tls", "config", "mcp", "alerts", "records"]),
-    ("control", &["names", "tls", "config", "route", "alerts", "rollout", "records"]),
+    ("control", &["names", "dns", "tls", "config", "route", "alerts", "rollout", "records"]),
     (
         "metrics",
         &[
-            "names", "mcp", "route", "upstream", "observe", "health", "judge", "alerts", "rollout",
-            "notify",
+            "names", "dns", "overload", "mcp", "route", "upstream", "observe", "health", "judge",
+            "alerts", "rollout", "notify",
         ],
     ),
     (
         "plane",
         &[
-            "names", "config", "mcp", "route", "observe", "health", "judge", "alerts", "rollout",
-            "records", "notify", "control", "metrics",
+            "names", "dns", "overload", "tls", "config", "mcp", "route", "observe", "health",
+            "judge", "alerts", "rollout", "records", "notify", "control", "metrics",
         ],
     ),
     (
         "admin",
         &[
-            "names", "config", "mcp", "route", "observe", "health", "validate", "judge", "alerts",
-            "rollout", "records", "report", "notify", "control", "plane",
+            "names", "overload", "tls", "config", "listen", "mcp", "route", "observe", "health",
+            "validate", "judge", "alerts", "rollout", "records", "report", "notify", "control",
+            "plane",
         ],
     ),
     ("telemetry", &["config"]),
@@ -54,6 +58,7 @@ const MAY_USE: [(&str, &[&str]); 27] = [
         "cli",
         &[
             "names",
+            "dns",
             "config",
             "lifecycle",
             "mcp",

@@ -10,9 +10,11 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate::alerts::Severity;
 use tidegate::judge::GuardState;
+use tidegate::listen::secure::Failure;
 use tidegate::names::{Arm, Guard, Outcome};
 use tidegate::rollout::RolloutState;
 
+use crate::support::certificates::Authority;
 use crate::support::{INITIALIZE, MODERN, Router, Server, WHOAMI, eventually, get, post};
 use promql::{Expression, read};
 
@@ -146,6 +148,7 @@ fn closed(metric: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "blame") => "arm relative skew nobody",
         (_, "status") => "1xx 2xx 3xx 4xx 5xx none",
         (_, "era") => "legacy modern",
+        ("tidegate_memory_bytes", "kind") => "resident limit",
         (_, "kind") => "configured effective",
         (_, "class") => "breaking additive cosmetic suspicious unknown",
         (_, "verdict") => {
@@ -153,8 +156,14 @@ fn closed(metric: &str, label: &str) -> Option<Vec<&'static str>> {
              missing_tools call_failed"
         }
         ("tidegate_client_connections_total", "result") => "accepted shed",
+        ("tidegate_tls_handshakes_total", "result") => return Some(Failure::WORDS.to_vec()),
+        ("tidegate_tls_handshakes_total", "listener") => "listen metrics alerts",
+        (_, "used_by") => "listen metrics alerts primary secondary",
+        ("tidegate_client_connections_total", "reason") => "none limit address descriptors memory",
+        ("tidegate_client_connections_cut_total", "reason") => "header body write flood",
         ("tidegate_upstream_connects_total", "result") => "opened failed",
         ("tidegate_notifications_total", "result") => "sent failed dropped given_up",
+        ("tidegate_requests_without_room_total", "result") => "waited queue_full too_long",
         _ => return None,
     };
     Some(words.split_whitespace().collect())
@@ -233,7 +242,9 @@ async fn busy_router() -> (Router, [Server; 2]) {
         (Server::mcp("one").await, Server::mcp("two").await, Server::mcp("spare").await);
     let primary = [one.address, spare.address];
     let webhook = format!("[[notify.webhooks]]\nname = \"ops\"\nurl = \"http://{}/\"", two.address);
-    let settings = format!("\n[health]\ninterval = \"1s\"\n{webhook}");
+    let dir = tempfile::tempdir().unwrap();
+    let own = Authority::new().issue(dir.path(), "own", &["router.example"]).settings();
+    let settings = format!("\n[health]\ninterval = \"1s\"\n[primary.tls]\n{own}{webhook}");
     let router = Router::start(&primary, &[two.address], &settings).await;
     router.split(50, 50).await;
     let mut sessions = Vec::new();

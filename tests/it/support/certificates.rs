@@ -2,8 +2,16 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 /// An authority of its own.
 pub struct Authority {
@@ -24,9 +32,56 @@ impl Files {
     }
 }
 
+/// How a scripted server speaks TLS.
+pub struct Speaks<'a> {
+    /// Clients have to show a certificate of one of these.
+    pub client_ca: Option<&'a Path>,
+    pub version: &'static SupportedProtocolVersion,
+    /// Given after a handshake of TLS 1.3.
+    pub tickets: usize,
+}
+
+impl Default for Speaks<'_> {
+    fn default() -> Self {
+        Speaks { client_ca: None, version: &version::TLS13, tickets: 2 }
+    }
+}
+
+impl Speaks<'_> {
+    /// With this certificate.
+    pub fn with(&self, files: &Files) -> TlsAcceptor {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[self.version])
+            .unwrap();
+        let builder = match self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(chain(file));
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+        let mut config = builder.with_single_cert(chain(&files.certificate), key).unwrap();
+        config.send_tls13_tickets = self.tickets;
+        Arc::new(config).into()
+    }
+}
+
+fn chain(file: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_file_iter(file).unwrap().map(Result::unwrap).collect()
+}
+
 impl Authority {
     pub fn new() -> Authority {
+        // A chain is followed by names first, so each has its own.
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("authority {}", MADE.fetch_add(1, Ordering::Relaxed));
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         Authority { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }

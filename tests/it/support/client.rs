@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// What an answer may take; a test that waits longer has failed.
@@ -48,15 +48,26 @@ impl Reply {
     }
 }
 
+/// What a connection is made over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// A connection to the router.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    peer: SocketAddr,
     buffer: Vec<u8>,
 }
 
 impl Connection {
     pub async fn open(to: SocketAddr) -> Connection {
-        Connection { stream: TcpStream::connect(to).await.unwrap(), buffer: Vec::new() }
+        Connection::over(TcpStream::connect(to).await.unwrap(), to)
+    }
+
+    /// The same over something else than TCP alone.
+    pub fn over(stream: impl Stream + 'static, peer: SocketAddr) -> Connection {
+        Connection { stream: Box::new(stream), peer, buffer: Vec::new() }
     }
 
     /// Sends bytes as they are.
@@ -67,7 +78,7 @@ impl Connection {
     /// Sends a piece again and again, and reads what comes meanwhile; ends early when the peer
     /// closes.
     pub async fn flood(&mut self, piece: &[u8], times: usize) {
-        let (mut reader, mut writer) = self.stream.split();
+        let (mut reader, mut writer) = tokio::io::split(&mut self.stream);
         let write = async {
             for _ in 0..times {
                 if writer.write_all(piece).await.is_err() {
@@ -91,7 +102,7 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &str,
     ) {
-        self.send(request(self.stream.peer_addr().unwrap(), method, target, headers, body)).await;
+        self.send(request(self.peer, method, target, headers, body)).await;
     }
 
     /// Reads up to the end of the answer's head.
@@ -150,6 +161,12 @@ impl Connection {
                 return reply;
             }
         }
+    }
+
+    /// The same; nothing if the connection ends without one.
+    pub async fn try_answer(&mut self) -> Option<Reply> {
+        let there = !self.buffer.is_empty() || self.more().await;
+        if there { Some(self.answer().await) } else { None }
     }
 
     /// Reads pieces of a chunked body until they hold this text.

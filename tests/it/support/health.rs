@@ -37,10 +37,15 @@ impl Checked {
     }
 }
 
-/// Starts a check of one server; memory is bounded, so that whoever keeps all that comes dies.
+/// Starts a check of one server.
 pub fn start(at: SocketAddr, settings: &str, arguments: &[&str]) -> (TempDir, Child) {
+    start_at(&format!("http://{at}/mcp"), settings, arguments)
+}
+
+/// Starts a check of one address; memory is bounded, so that whoever keeps all that comes dies.
+pub fn start_at(url: &str, settings: &str, arguments: &[&str]) -> (TempDir, Child) {
     let dir = TempDir::new().unwrap();
-    let config = format!("{settings}\n[primary]\nendpoints = [\"http://{at}/mcp\"]\n");
+    let config = format!("{settings}\n[primary]\nendpoints = [\"{url}\"]\n");
     std::fs::write(dir.path().join("tidegate.toml"), config).unwrap();
     let child = Command::new("/bin/sh")
         .args(["-c", "ulimit -d 65536; exec \"$@\"", "sh", PROGRAM, "health-check", "primary"])
@@ -62,7 +67,11 @@ pub async fn check(at: SocketAddr, settings: &str) -> Checked {
 }
 
 pub async fn check_with(at: SocketAddr, settings: &str, arguments: &[&str]) -> Checked {
-    let (_dir, child) = start(at, settings, &[arguments, &["--json"]].concat());
+    check_at(&format!("http://{at}/mcp"), settings, arguments).await
+}
+
+pub async fn check_at(url: &str, settings: &str, arguments: &[&str]) -> Checked {
+    let (_dir, child) = start_at(url, settings, &[arguments, &["--json"]].concat());
     let output = child.wait_with_output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let told = || format!("{text}{}", String::from_utf8_lossy(&output.stderr));

@@ -30,11 +30,15 @@ impl Router {
     /// configuration's sections. Without `[health]` in them, servers see what clients send and
     /// nothing else.
     pub async fn start(primary: &[SocketAddr], secondary: &[SocketAddr], settings: &str) -> Router {
-        let dir = TempDir::new().unwrap();
-        let list = |servers: &[SocketAddr]| {
-            let urls: Vec<_> = servers.iter().map(|at| format!("\"http://{at}/mcp\"")).collect();
-            urls.join(", ")
+        let urls = |servers: &[SocketAddr]| -> Vec<String> {
+            servers.iter().map(|at| format!("http://{at}/mcp")).collect()
         };
+        Router::start_at(&urls(primary), &urls(secondary), settings).await
+    }
+
+    /// The same in front of these addresses.
+    pub async fn start_at(primary: &[String], secondary: &[String], settings: &str) -> Router {
+        let dir = TempDir::new().unwrap();
         let (top, sections) = settings
             .split_once("\n[")
             .map_or((settings, String::new()), |(top, rest)| (top, format!("[{rest}")));
@@ -43,9 +47,7 @@ impl Router {
         let config = format!(
             "listen = \"127.0.0.1:0\"\nstate_dir = \"state\"\n{top}\n\
              {health}[metrics]\nlisten = \"127.0.0.1:0\"\n\
-             [primary]\nendpoints = [{}]\n[secondary]\nendpoints = [{}]\n{sections}\n",
-            list(primary),
-            list(secondary),
+             [primary]\nendpoints = {primary:?}\n[secondary]\nendpoints = {secondary:?}\n{sections}\n"
         );
         std::fs::write(dir.path().join("tidegate.toml"), config).unwrap();
         Router::spawn(dir).await

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A request as the server got it.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Seen {
     pub body: String,
     /// Which connection it came on, counted from 0.
     pub connection: usize,
+    /// The name in the certificate that the client has shown, if it has.
+    pub client: Option<String>,
 }
 
 impl Seen {
@@ -66,9 +70,26 @@ impl Server {
         Server::on(listener, script)
     }
 
-    /// The same on a listener of the test's.
+    /// The same over TLS.
+    pub async fn secure(
+        tls: TlsAcceptor,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::accepting(listener, Some(tls), script)
+    }
+
+    /// A server on a listener of the test's.
     pub fn on(
         listener: TcpListener,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Server {
+        Server::accepting(listener, None, script)
+    }
+
+    fn accepting(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
         script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
     ) -> Server {
         let address = listener.local_addr().unwrap();
@@ -79,7 +100,17 @@ impl Server {
             let mut connections = tokio::task::JoinSet::new();
             for number in 0.. {
                 let Ok((stream, _)) = listener.accept().await else { return };
-                connections.spawn(serve(stream, number, Arc::clone(&script), Arc::clone(&notes)));
+                let (script, notes, tls) = (Arc::clone(&script), Arc::clone(&notes), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => serve(stream, number, script, notes).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, number, script, notes).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         Server { address, seen, task }
@@ -88,8 +119,12 @@ impl Server {
     /// A small MCP server of both eras that answers `whoami` with its name and, in the legacy era,
     /// keeps sessions called `NAME-0`, `NAME-1` and so on.
     pub async fn mcp(name: &'static str) -> Server {
-        let sessions = AtomicUsize::new(0);
-        Server::scripted(move |seen| vec![Step::Send(mcp_answer(name, &sessions, seen))]).await
+        Server::scripted(mcp(name)).await
+    }
+
+    /// The same on a listener of the test's.
+    pub fn mcp_on(name: &'static str, listener: TcpListener) -> Server {
+        Server::on(listener, mcp(name))
     }
 
     /// What it has seen.
@@ -112,6 +147,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The script of [`Server::mcp`].
+pub fn mcp(name: &'static str) -> impl Fn(&Seen) -> Vec<Step> {
+    let sessions = AtomicUsize::new(0);
+    move |seen| vec![Step::Send(mcp_answer(name, &sessions, seen))]
 }
 
 fn mcp_answer(name: &str, sessions: &AtomicUsize, seen: &Seen) -> String {
@@ -184,25 +225,53 @@ pub fn chunk(data: &str) -> String {
     format!("{:x}\r\n{data}\r\n", data.len())
 }
 
+/// A connection, with TLS or without.
+trait Peer: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+    fn client(&self) -> Option<String>;
+}
+
+impl Peer for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+
+    fn client(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Peer for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+
+    fn client(&self) -> Option<String> {
+        let shown = self.get_ref().1.peer_certificates()?.first()?;
+        tidegate::tls::identity::facts(shown).unwrap().names.first().map(ToString::to_string)
+    }
+}
+
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl Peer,
     connection: usize,
     script: Arc<Script>,
     notes: Arc<Mutex<Vec<Seen>>>,
 ) {
     let mut buffer = Vec::new();
-    stream.set_nodelay(true).unwrap();
-    while let Some(seen) = read(&mut stream, &mut buffer, connection).await {
+    stream.tcp().set_nodelay(true).unwrap();
+    while let Some(mut seen) = read(&mut stream, &mut buffer, connection).await {
+        seen.client = stream.client();
         notes.lock().unwrap().push(seen.clone());
         for step in script(&seen) {
             match step {
                 Step::Send(bytes) => {
-                    if stream.write_all(bytes.as_bytes()).await.is_err() {
+                    if send(&mut stream, bytes.as_bytes()).await.is_err() {
                         return;
                     }
                 }
                 Step::Bytes(bytes) => {
-                    if stream.write_all(&bytes).await.is_err() {
+                    if send(&mut stream, &bytes).await.is_err() {
                         return;
                     }
                     // Who reads shall have a chance to see this piece alone.
@@ -218,7 +287,7 @@ async fn serve(
                 Step::HalfClose => stream.shutdown().await.unwrap(),
                 Step::Close => return,
                 Step::Reset => {
-                    stream.set_zero_linger().unwrap();
+                    stream.tcp().set_zero_linger().unwrap();
                     return;
                 }
             }
@@ -226,8 +295,13 @@ async fn serve(
     }
 }
 
+async fn send(stream: &mut impl Peer, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
 /// Reads one request with its body.
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+async fn read(stream: &mut impl Peer, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
@@ -245,7 +319,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let mut seen = Seen { method, target, headers, body: String::new(), connection };
+    let mut seen = Seen { method, target, headers, body: String::new(), connection, client: None };
     let mut body = Vec::new();
     if seen.header("transfer-encoding") == Some("chunked") {
         loop {
