@@ -1,15 +1,6 @@
-//! What reads the bytes of strangers, on its own: built from the main package's sources, so that
-//! fuzzing does not have to instrument a whole proxy.
+//! What the targets share.
 
-#[path = "../../src"]
-mod src {
-    pub mod mcp;
-    pub mod names;
-}
-
-pub use src::{mcp, names};
-
-use mcp::answer::{Body, Message};
+use tidegate::mcp::answer::{Body, Message};
 
 /// Takes an input apart into a document and the lengths of the pieces to cut it into: the first
 /// four bytes give those.

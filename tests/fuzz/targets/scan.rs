@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_fuzz::mcp::answer::{Body, Message, Why};
-use tidegate_fuzz::mcp::message::Reader;
+use tidegate::mcp::answer::{Body, Message, Why};
+use tidegate::mcp::message::Reader;
 use tidegate_fuzz::{messages, split};
 
 /// What a client's message turns out to be.

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_fuzz::mcp::answer::Body;
+use tidegate::mcp::answer::Body;
 use tidegate_fuzz::{messages, split};
 
 fuzz_target!(|input: &[u8]| {
