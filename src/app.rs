@@ -3,49 +3,56 @@
 //!
 //! Whatever cannot start fails in [`App::bind`], before anything is served.
 
+mod ending;
+
+mod loops;
+
+mod sockets;
+
+mod successor;
+
+mod supervised;
+
+mod talk;
+
+mod upgrade;
+
+mod watchdog;
+
 pub mod worker;
 
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use crate::admin::socket::{AdminSocket, SocketError};
+use crate::admin::serve;
+use crate::admin::socket::SocketError;
 use crate::admin::verbs::Level;
-use crate::admin::{serve, socket};
 use crate::config::{Config, Environment};
 use crate::control::{ChangeError, Control};
 use crate::descriptors;
 use crate::dns::LOOK_MAX;
 use crate::drain;
-use crate::listen::accept::{BindError, bind};
+use crate::listen::accept::BindError;
 use crate::listen::crowd::Crowd;
+use crate::listen::inherited::Inherited;
 use crate::observe::collect::{Answering, Collector};
+use crate::observe::join::Awaiting;
 use crate::plane::Plane;
-use crate::records::journal::Actor;
+use crate::supervisor::Supervisor;
 
-use worker::{Sockets, Task};
+pub use successor::{Part, Predecessor, refuse, start_again};
 
-/// How often the workers' counts are brought in and judged.
-const COLLECT_EVERY: Duration = Duration::from_secs(1);
-
-/// How often the files of certificates are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-
-/// What a look-up of a name may take before it counts as failed.
-const LOOK_UP_MAX: Duration = Duration::from_secs(5);
-
-/// How often the memory is looked at: clients can fill it at the speed of the network.
-const WEIGH_EVERY: Duration = Duration::from_millis(100);
-
-/// How often webhooks are told what has happened.
-const TELL_EVERY: Duration = Duration::from_millis(250);
+use ending::{finish, join};
+use sockets::Sockets;
+use supervised::Supervised;
+use talk::Talk;
+use worker::Task;
 
 /// Why the router does not start, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +66,9 @@ pub enum StartError {
     /// State, keys or audit log.
     #[error(transparent)]
     State(#[from] ChangeError),
+    /// The router that runs has not handed over.
+    #[error("the running router has not handed over: {0}")]
+    NotHandedOver(String),
     /// The control plane has broken down while it ran.
     #[error("the control plane has broken down: see the log")]
     Unguarded,
@@ -70,42 +80,68 @@ pub enum StartError {
 /// A router with all its sockets, not yet serving.
 pub struct App {
     plane: Rc<Plane>,
-    sockets: Vec<Sockets>,
+    sockets: Sockets,
     answering: Vec<Answering>,
-    metrics: Option<std::net::TcpListener>,
-    alerts: Option<std::net::TcpListener>,
-    admin: AdminSocket,
-    read_only: Option<AdminSocket>,
+    /// What an upgrade starts the new program with.
+    arguments: Option<Vec<OsString>>,
+    predecessor: Option<Predecessor>,
 }
 
 impl App {
-    /// Takes every socket, file and key that the router needs.
+    /// Takes every socket, file and key that the router needs; of the sockets, those that were
+    /// given.
     ///
     /// # Errors
     /// When one of them is not to be had; nothing has been served then.
-    pub fn bind(config: Config, environment: Environment) -> Result<App, StartError> {
-        let mut listen = Vec::new();
-        let mut sockets: Vec<Sockets> = (0..config.workers).map(|_| Vec::new()).collect();
-        for &address in &config.listen {
-            let bound = bind(address, config.workers)?;
-            listen.push(bound[0].local_addr()?);
-            for (own, socket) in sockets.iter_mut().zip(bound) {
-                own.push(socket);
-            }
-        }
-        let metrics = config.metrics.as_ref().map(|it| bind_one(it.listen)).transpose()?;
-        let metrics_address =
-            metrics.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        let alerts = config.alerts.as_ref().map(|it| bind_one(it.listen)).transpose()?;
-        let alerts_address = alerts.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        let admin = socket::bind(&config.admin.socket, config.admin.mode)?;
-        let read_only = config.admin.read_only.as_ref();
-        let read_only = read_only.map(|it| socket::bind(&it.socket, it.mode)).transpose()?;
+    pub fn bind(
+        config: Config,
+        environment: Environment,
+        given: Inherited,
+    ) -> Result<App, StartError> {
+        let sockets = Sockets::open(&config, given)?;
+        App::with(config, environment, sockets)
+    }
+
+    /// The same in place of a router that runs: shows it first that this one could serve. Needs a
+    /// `LocalSet`.
+    ///
+    /// # Errors
+    /// As above, or when the other one does not let go.
+    pub async fn take_over(
+        config: Config,
+        environment: Environment,
+        given: Inherited,
+        mut predecessor: Predecessor,
+    ) -> Result<App, StartError> {
+        let sockets = Sockets::open(&config, given)?;
+        predecessor.prove(&config).await?;
+        let app = App::with(config, environment, sockets)?;
+        Ok(App { predecessor: Some(predecessor), ..app })
+    }
+
+    fn with(config: Config, environment: Environment, sockets: Sockets) -> Result<App, StartError> {
+        let listen = sockets.clients.iter().map(|it| it.address).collect();
+        let address =
+            |socket: &Option<TcpListener>| socket.as_ref().map(TcpListener::local_addr).transpose();
+        let (metrics, alerts) = (address(&sockets.metrics)?, address(&sockets.alerts)?);
         let (collector, answering) = Collector::new(config.workers);
         let control = Control::start(config, environment)?;
-        let plane = Plane::new(control, collector, listen, metrics_address, alerts_address);
+        let plane = Rc::new(Plane::new(control, collector, listen, metrics, alerts));
         descriptors::prepare(plane.table().config.limits.connections)?;
-        Ok(App { plane: Rc::new(plane), sockets, answering, metrics, alerts, admin, read_only })
+        Ok(App { plane, sockets, answering, arguments: None, predecessor: None })
+    }
+
+    /// Lets this router be upgraded: a new program is started with these arguments.
+    #[must_use]
+    pub fn upgradable(self, arguments: Vec<OsString>) -> App {
+        App { arguments: Some(arguments), ..self }
+    }
+
+    /// The same, with a service manager that is told how it goes.
+    #[must_use]
+    pub fn supervised(self, supervisor: Supervisor) -> App {
+        self.plane.tell_from_now_on(supervisor);
+        self
     }
 
     /// The control plane.
@@ -128,94 +164,126 @@ impl App {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let App { plane, sockets, answering, metrics, alerts, admin, read_only } = self;
+        let App { plane, mut sockets, answering, arguments, predecessor } = self;
         // Clients that come meanwhile are kept waiting by the system.
         plane.look_up(LOOK_MAX).await;
+        if let Some(predecessor) = &predecessor {
+            plane.know_down(&predecessor.down);
+        }
         let (trigger, watcher) = drain::pair();
         let (stopped, stopping) = watch::channel(false);
-        let crowd = Arc::new(Crowd::default());
-        let task = |(sockets, answering)| Task {
-            live: plane.control().live(),
-            overload: plane.overload(),
-            sockets,
-            answering,
-            crowd: Arc::clone(&crowd),
-            ending: watcher.clone(),
-            stopped: stopping.clone(),
-        };
-        let tasks = sockets.into_iter().zip(answering).map(task).enumerate();
-        let threads = tasks.map(|(number, task)| worker::start(number, task));
-        let threads = threads.collect::<std::io::Result<Vec<_>>>()?;
+        let (awaiting, heard) = watch::channel(None);
+        let threads = start_workers(&plane, &sockets, answering, &watcher, &heard, &stopping)?;
+        let is_proven = predecessor.is_some();
+        plane.set_ready(is_proven);
+        let mut asked = answer_on(&plane, &sockets)?;
+        let mut collecting = tokio::task::spawn_local(loops::collect(Rc::clone(&plane)));
+        let mut following = tokio::task::spawn_local(loops::follow(Rc::clone(&plane)));
+        loops::follow_machine(&plane)?;
+        let telling = tokio::task::spawn_local(loops::tell(Rc::clone(&plane)));
+        if let Some(predecessor) = predecessor {
+            plane.upgraded();
+            sockets.own_files(&plane.table().config);
+            predecessor.serving(watcher.clone()).await;
+        }
         drop(watcher);
-        let asked = [Some((admin, Level::Change)), read_only.map(|it| (it, Level::Read))];
-        let mut asked = answer_on(&plane, asked.into_iter().flatten());
-        if let Some(listener) = metrics {
-            tokio::task::spawn_local(serve::metrics(Rc::clone(&plane), listener));
-        }
-        if let Some(listener) = alerts {
-            tokio::task::spawn_local(serve::notifications(Rc::clone(&plane), listener));
-        }
-        let mut collecting = tokio::task::spawn_local(collect(Rc::clone(&plane)));
-        let mut following = tokio::task::spawn_local(follow(Rc::clone(&plane)));
-        follow_machine(&plane)?;
-        let telling = tokio::task::spawn_local(tell(Rc::clone(&plane)));
-        plane.set_ready(true);
-        announce(&plane);
-        // Neither of the two ends by itself: without them the guards would be blind, and a start
-        // finds everything where the journal says it is.
-        let broken = tokio::select! {
-            () = stop => false,
-            _ = &mut collecting => true,
-            _ = &mut following => true,
+        let supervised = Supervised::start(&plane, is_proven);
+        // The two loops never end by themselves: without them the guards would be blind, and a
+        // start finds everything where the journal says it is.
+        let end = tokio::select! {
+            () = stop => End::Asked,
+            talk = upgrade::served(&plane, &sockets, arguments.as_deref()) => End::HandedOver(talk),
+            _ = &mut collecting => End::Broken,
+            _ = &mut following => End::Broken,
         };
-        if broken {
-            tracing::error!(
-                "the control plane has broken down: stopping, since nobody guards any more"
-            );
-        }
-        plane.set_ready(false);
+        plane.upgrades().close();
+        let _stopping = supervised.stop();
         following.abort();
-        plane.keep_clock();
+        let is_handed_over = matches!(end, End::HandedOver(_));
+        if matches!(end, End::Broken) {
+            tracing::error!("the control plane has broken down: stopping, nobody guards");
+        }
+        if is_handed_over {
+            sockets.leave_files();
+            asked.shutdown().await;
+        } else {
+            plane.keep_clock();
+        }
+        sockets.clients.clear();
         plane.board().stop();
-        finish(trigger, plane.table().config.timeouts.drain, hurry).await;
+        finish(&plane, trigger, is_handed_over, &awaiting, hurry).await;
         stopped.send_replace(true);
         join(threads).await;
         telling.abort();
         plane.tell_last().await;
         plane.end_history().await;
-        // Dropping a task removes its socket file.
         asked.shutdown().await;
+        drop(sockets); // and with them the files of the admin sockets
         tracing::info!("stopped");
-        if broken { Err(StartError::Unguarded) } else { Ok(()) }
+        match end {
+            End::Broken => Err(StartError::Unguarded),
+            End::Asked => Ok(()),
+            End::HandedOver(line) => {
+                drop(line);
+                Ok(())
+            }
+        }
     }
 }
 
-/// Serves admin sockets, and no more than each is for.
+/// Why a router ends.
+enum End {
+    /// Somebody has asked it to.
+    Asked,
+    /// Another process has taken over, and waits for the end of this line.
+    HandedOver(Talk),
+    /// It can no longer do its work.
+    Broken,
+}
+
+/// Starts the data plane.
+fn start_workers(
+    plane: &Plane,
+    sockets: &Sockets,
+    answering: Vec<Answering>,
+    ending: &drain::Watcher,
+    awaiting: &watch::Receiver<Option<Awaiting>>,
+    stopped: &watch::Receiver<bool>,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let crowd = Arc::new(Crowd::default());
+    let task = |(sockets, answering)| Task {
+        live: plane.control().live(),
+        overload: plane.overload(),
+        sockets,
+        answering,
+        crowd: Arc::clone(&crowd),
+        ending: ending.clone(),
+        awaiting: awaiting.clone(),
+        stopped: stopped.clone(),
+    };
+    let of_workers = sockets.for_workers(answering.len())?;
+    let tasks = of_workers.into_iter().zip(answering).map(task).enumerate();
+    tasks.map(|(number, task)| worker::start(number, task)).collect()
+}
+
+/// Serves the sockets of the control plane, and on each no more than it is for.
 fn answer_on(
     plane: &Rc<Plane>,
-    sockets: impl Iterator<Item = (AdminSocket, Level)>,
-) -> JoinSet<std::io::Result<()>> {
+    sockets: &Sockets,
+) -> std::io::Result<JoinSet<std::io::Result<()>>> {
     let mut tasks = JoinSet::new();
-    for (socket, most) in sockets {
-        tasks.spawn_local(serve::admin(Rc::clone(plane), socket, most));
+    let files = [(Some(&sockets.admin), Level::Change), (sockets.read_only.as_ref(), Level::Read)];
+    for (socket, most) in files.into_iter().filter_map(|(it, most)| Some((it?, most))) {
+        let listener = socket.listener.try_clone()?;
+        tasks.spawn_local(serve::admin(Rc::clone(plane), listener, most));
     }
-    tasks
-}
-
-/// Lets what is in flight finish, within this time or until `hurry`.
-async fn finish(trigger: drain::Trigger, limit: Duration, hurry: impl Future<Output = ()>) {
-    tracing::info!(limit = %humantime::format_duration(limit), "stopping: no new connections, finishing what is in flight");
-    tokio::select! {
-        finished = trigger.end(limit) => if !finished {
-            tracing::warn!("stopping: cut what was still open at the end of timeouts.drain");
-        },
-        () = hurry => tracing::warn!("stopping at once: cut what was still open"),
+    if let Some(listener) = &sockets.metrics {
+        tasks.spawn_local(serve::metrics(Rc::clone(plane), listener.try_clone()?));
     }
-}
-
-/// A socket for the control plane.
-fn bind_one(address: SocketAddr) -> Result<std::net::TcpListener, BindError> {
-    Ok(bind(address, 1)?.remove(0))
+    if let Some(listener) = &sockets.alerts {
+        tasks.spawn_local(serve::notifications(Rc::clone(plane), listener.try_clone()?));
+    }
+    Ok(tasks)
 }
 
 fn announce(plane: &Plane) {
@@ -235,101 +303,4 @@ fn announce(plane: &Plane) {
         alerts = plane.alerts_listen.map_or_else(|| "off".to_owned(), |at| format!("{alerts}://{at}/v1/alertmanager")),
         "tidegate {} is ready", env!("CARGO_PKG_VERSION"),
     );
-}
-
-async fn collect(plane: Rc<Plane>) {
-    let mut every = tokio::time::interval(COLLECT_EVERY);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            () = plane.uncounted() => {}
-        }
-        plane.collect().await;
-        plane.decide();
-    }
-}
-
-async fn tell(plane: Rc<Plane>) {
-    let mut every = tokio::time::interval(TELL_EVERY);
-    loop {
-        every.tick().await;
-        plane.tell();
-    }
-}
-
-/// Takes over what changes on this machine: the configuration when it is told to, certificates and
-/// memory by itself.
-fn follow_machine(plane: &Rc<Plane>) -> std::io::Result<()> {
-    tokio::task::spawn_local(reload_on_hangup(Rc::clone(plane))?);
-    tokio::task::spawn_local(follow_certificates(Rc::clone(plane)));
-    tokio::task::spawn_local(follow_memory(Rc::clone(plane)));
-    Ok(())
-}
-
-async fn follow_memory(plane: Rc<Plane>) {
-    let mut every = tokio::time::interval(WEIGH_EVERY);
-    loop {
-        every.tick().await;
-        plane.watch_memory();
-    }
-}
-
-async fn follow_certificates(plane: Rc<Plane>) {
-    let mut every = tokio::time::interval(LOOK_EVERY);
-    loop {
-        every.tick().await;
-        plane.follow_certificates().await;
-    }
-}
-
-/// Follows the servers: where they are, and how they stand.
-async fn follow(plane: Rc<Plane>) {
-    tokio::join!(follow_health(&plane), follow_names(&plane));
-}
-
-/// Takes over what handshakes find out, as soon as they do, and what time changes in it.
-async fn follow_health(plane: &Plane) {
-    plane.board().sync(&plane.table());
-    loop {
-        // An endpoint that comes back gets a little more each second.
-        let _ = tokio::time::timeout(COLLECT_EVERY, plane.board().news()).await;
-        plane.follow_health();
-        plane.decide();
-    }
-}
-
-/// Looks up names again and again.
-async fn follow_names(plane: &Plane) {
-    let mut last = Instant::now();
-    loop {
-        // A reload may have brought the next time forward.
-        let next = last + plane.table().config.dns.interval;
-        tokio::time::sleep_until(next.min(Instant::now() + COLLECT_EVERY)).await;
-        if Instant::now() >= next {
-            plane.look_up(LOOK_UP_MAX).await;
-            last = Instant::now();
-        }
-    }
-}
-
-/// Reloads at every SIGHUP; the result is in the log and in `status`.
-fn reload_on_hangup(plane: Rc<Plane>) -> std::io::Result<impl Future<Output = ()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        while hangup.recv().await.is_some() {
-            let actor = Actor::Signal { name: "SIGHUP".to_owned() };
-            if plane.reload(&actor, true).await.is_ok() {
-                tracing::info!(generation = plane.table().generation, "configuration reloaded");
-            }
-        }
-    })
-}
-
-async fn join(threads: Vec<JoinHandle<()>>) {
-    let joined = tokio::task::spawn_blocking(move || {
-        threads.into_iter().filter_map(|thread| thread.join().err()).count()
-    });
-    if let Ok(panicked @ 1..) = joined.await {
-        tracing::error!(panicked, "workers ended by a panic");
-    }
 }

@@ -48,6 +48,8 @@ mod notify;
 
 mod init;
 
+mod upgrade;
+
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -153,7 +155,7 @@ enum Command {
     #[command(
         after_help = "Example: tidegate run --config /etc/tidegate.toml --profile production"
     )]
-    Run,
+    Run(serve::Run),
     /// Show it at work: two small MCP servers, clients, moving weights, a rollout that is reverted
     #[command(
         after_help = "It has a configuration of its own and takes none.\n\nExample: tidegate demo --once"
@@ -171,7 +173,9 @@ enum Command {
     #[command(after_help = "Example: tidegate set-traffic-split primary:90 secondary:10")]
     SetTrafficSplit(ask::SetTrafficSplit),
     /// Show what is in force and what it does
-    #[command(after_help = "Example: tidegate status --watch")]
+    #[command(
+        after_help = "With --ready it is a health check for a container or a load balancer.\n\nExample: tidegate status --watch"
+    )]
     Status(ask::Status),
     /// Show how what the secondary offers differs from what the primary offers
     #[command(
@@ -248,6 +252,11 @@ enum Command {
     /// Read the configuration again: all of it is taken over, or nothing
     #[command(after_help = "Example: tidegate reload")]
     Reload,
+    /// Have another process take over from the running one, so that no client notices
+    #[command(
+        after_help = "Exit codes: 0 done; 1 refused, and the running one carries on; 2 could not tell.\n\nExample: tidegate upgrade\nExample: tidegate upgrade /opt/tidegate-2/tidegate"
+    )]
+    Upgrade(upgrade::Upgrade),
     /// Look at the journal of all changes in the state directory
     #[command(subcommand, after_help = "Example: tidegate records verify")]
     Records(records::Records),
@@ -271,7 +280,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn carry_out(command: Command, common: &Common, environment: Environment) -> Exit {
     match command {
-        Command::Run => serve::run(common, environment),
+        Command::Run(asked) => serve::run(common, &asked, environment),
         Command::Demo(demo) => play::run(common, &demo, environment),
         Command::ValidateConfig => check::run(common, &environment),
         Command::HealthCheck(asked) => health::run(common, &environment, &asked),
@@ -282,6 +291,7 @@ fn carry_out(command: Command, common: &Common, environment: Environment) -> Exi
         Command::Alert(verb) => alert::run(common, &environment, verb),
         Command::Rollout(command) => rollout::run(common, &environment, command),
         Command::Reload => ask::reload(common, &environment),
+        Command::Upgrade(asked) => upgrade::run(common, &environment, asked),
         Command::Records(asked) => records::run(common, &environment, &asked),
         Command::Validate(asked) => validate::run(common, &environment, &asked),
         Command::Deploy(asked) => deploy::deploy(common, &environment, &asked),

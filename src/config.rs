@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 
-use crate::names::{EndpointUrl, PerArm, Split};
+use crate::names::{EndpointUrl, Network, PerArm, Split};
 use crate::tls::client::Client;
 use crate::tls::server::Server;
 
@@ -189,7 +188,7 @@ pub struct Affinity {
     /// Who calls, in order of preference; the first that a request has is its principal.
     pub principal: Vec<PrincipalSource>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed and extended.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Network>,
     /// Signs new tags. `None`: generated once into the state directory.
     pub key: Option<Secret>,
     /// Still accepted after a rotation.

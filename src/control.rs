@@ -16,6 +16,8 @@ pub mod rollouts;
 
 pub mod states;
 
+mod upgrades;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

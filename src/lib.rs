@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`names`] | arms, splits, endpoints: the words, true by construction |
 //! | [`drain`] | ending things in order, with a deadline |
+//! | [`supervisor`] | what the service manager is told |
 //! | [`descriptors`] | how many files and sockets the process may open |
 //! | [`dns`] | names, and the endpoints that they stand for |
 //! | [`overload`] | what is shed while memory is short |
@@ -46,6 +47,8 @@
 pub mod names;
 
 pub mod drain;
+
+pub mod supervisor;
 
 pub mod descriptors;
 

@@ -4,11 +4,15 @@
 
 pub mod accept;
 
+pub mod bequest;
+
 pub mod client;
 
 pub mod detect;
 
 pub mod frames;
+
+pub mod inherited;
 
 pub mod law;
 

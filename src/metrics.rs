@@ -71,9 +71,13 @@ pub struct Metrics {
 struct Table {
     weight: GaugeVec,
     generation: IntGaugeVec,
+    upgrades: IntCounterVec,
     reload_ok: IntGaugeVec,
     reload_time: IntGaugeVec,
 }
+
+/// Every label of an upgrade's result.
+const UPGRADES: [&str; 2] = ["done", "refused"];
 
 const ALERTS: &str = "Security alerts that nobody has cleared.";
 
@@ -127,7 +131,13 @@ impl Table {
         let reload_ok = "Whether the last reload was accepted.";
         let reload_time = "When the configuration in force was read.";
         let name = "tidegate_config_last_reload_success_timestamp_seconds";
+        let upgrades = "Upgrades: that this process came by, and that came to nothing.";
+        let upgrades = counter(to, "tidegate_upgrades_total", &["result"], upgrades);
+        for result in UPGRADES {
+            upgrades.with_label_values(&[result]);
+        }
         Table {
+            upgrades,
             weight: fraction(to, "tidegate_split_weight", &["arm", "kind"], weight),
             generation: gauge(to, "tidegate_table_generation", &NONE, generation),
             reload_ok: gauge(to, "tidegate_config_last_reload_successful", &NONE, reload_ok),
@@ -226,6 +236,12 @@ impl Metrics {
         self.health.count_ejection(endpoint);
     }
 
+    /// Counts an upgrade: one by which this process took over, or one that came to nothing.
+    pub fn count_upgrade(&self, is_done: bool) {
+        let result = UPGRADES[usize::from(!is_done)];
+        self.table.upgrades.with_label_values(&[result]).inc();
+    }
+
     /// How much memory there is, in bytes, and what is shed for it.
     pub fn set_memory(&self, resident: u64, limit: u64, shed: Shedding) {
         self.memory.set(resident, limit, shed);
@@ -304,6 +320,18 @@ impl Metrics {
     /// Client connections open now.
     pub fn clients(&self) -> usize {
         self.gauges.values().map(|(now, _)| now.connections).sum()
+    }
+
+    /// What is there, in all workers together.
+    pub fn now(&self) -> Gauges {
+        let mut all = Gauges::default();
+        for (now, _) in self.gauges.values() {
+            all.connections += now.connections;
+            all.calls += now.calls;
+            all.endless += now.endless;
+        }
+        all.streams = self.streams_open();
+        all
     }
 
     /// Event streams open now.

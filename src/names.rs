@@ -13,8 +13,11 @@ mod door;
 
 mod endpoint;
 
+mod network;
+
 pub use door::{Cut, Shed};
 pub use endpoint::{EndpointId, EndpointUrl};
+pub use network::Network;
 
 /// One of the two versions of the MCP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

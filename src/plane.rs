@@ -37,9 +37,15 @@ mod standing;
 
 mod states;
 
+pub mod stopping;
+
+mod supervised;
+
 mod validations;
 
-use std::cell::{Cell, Ref, RefCell};
+pub mod upgrades;
+
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +72,7 @@ use crate::records::history::Writer;
 use crate::records::journal::Actor;
 use crate::records::state::State;
 use crate::route::RoutingTable;
+use crate::supervisor::Supervisor;
 
 use baseline::Usual;
 use baselines::Keeping;
@@ -75,6 +82,7 @@ use drains::Activity;
 use history::Recorder;
 use memory::Memory;
 use progress::Progress;
+use upgrades::Upgrades;
 
 /// Everything that is not on the way of a request.
 #[derive(Debug)]
@@ -99,10 +107,16 @@ pub struct Plane {
     keeping: RefCell<Keeping>,
     progress: RefCell<Progress>,
     notices: Notices,
+    upgrades: Upgrades,
     /// The workers' counts are wanted at once.
     uncounted: Notify,
     started: Instant,
     ready: Cell<bool>,
+    supervisor: OnceCell<Supervisor>,
+    /// When each worker last handed over its counts.
+    heard: RefCell<Vec<Option<Instant>>>,
+    /// When the end is over, once it has begun.
+    ends: Cell<Option<Instant>>,
     /// Where clients connect, as the sockets say.
     pub listen: Vec<SocketAddr>,
     /// Where Prometheus scrapes.
@@ -209,9 +223,13 @@ impl Plane {
             keeping: RefCell::new(keeping),
             progress: RefCell::new(progress),
             notices: Notices::default(),
+            upgrades: Upgrades::default(),
             uncounted: Notify::new(),
             started: now,
             ready: Cell::new(false),
+            supervisor: OnceCell::new(),
+            heard: RefCell::new(vec![None; table.config.workers]),
+            ends: Cell::default(),
             listen,
             metrics_listen,
             alerts_listen,
@@ -225,6 +243,7 @@ impl Plane {
     /// Brings in what the workers have counted, and writes what the disk has not taken before.
     pub async fn collect(&self) {
         let samples = self.collector.lock().await.collect().await;
+        self.note_heard(&samples);
         let of = |arm| {
             samples.iter().any(|sample| sample.tally.exchanges.keys().any(|it| it.arm == Some(arm)))
         };
@@ -269,6 +288,7 @@ impl Plane {
         actor: &Actor,
         may_raise: bool,
     ) -> Result<Option<String>, ChangeError> {
+        let _told = self.reloading();
         self.look_ahead().await;
         let before = self.files.borrow().before_reload();
         let result = self.control.borrow_mut().reload(actor, may_raise);

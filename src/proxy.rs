@@ -12,6 +12,8 @@ pub mod events;
 
 pub mod marks;
 
+pub mod parting;
+
 pub mod pass;
 
 pub mod reply;
@@ -42,6 +44,7 @@ use crate::upstream::rewrite;
 
 use inbound::Inbound;
 use marks::Marks;
+use parting::Parting;
 use reply::{Refusal, ReplyBody};
 
 /// What one worker works with; nothing in it is shared but the table and what is shed.
@@ -55,6 +58,8 @@ pub struct Worker {
     pub pool: Rc<Pool>,
     /// This worker's counts.
     pub tally: Rc<RefCell<Tally>>,
+    /// When its event streams end.
+    pub parting: Rc<Parting>,
 }
 
 /// Answers one request of a client. It is taken in at once, and not when the answer is first asked

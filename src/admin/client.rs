@@ -21,6 +21,10 @@ use super::wire::Refused;
 /// How long the router may take; a reload reads files and writes a record.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// How long it may take for an upgrade, at the end of which it has either handed over or taken all
+/// back.
+pub const UPGRADE_MAX: Duration = Duration::from_secs(28);
+
 /// Why there is no answer, or not the one that was hoped for.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
@@ -42,9 +46,9 @@ pub enum AskError {
     /// Not in time.
     #[error(
         "the router did not answer within {} s: see its log, and whether its machine has CPU to spare",
-        ANSWER_MAX.as_secs()
+        .0.as_secs()
     )]
-    Timeout,
+    Timeout(Duration),
     /// The connection broke.
     #[error("the connection to the router broke: {0}; see whether it still runs, and its log")]
     Broken(#[from] hyper::Error),
@@ -66,9 +70,23 @@ pub async fn ask<T: DeserializeOwned>(
     path: &str,
     body: &impl Serialize,
 ) -> Result<T, AskError> {
-    tokio::time::timeout(ANSWER_MAX, exchange(socket, method, path, body))
+    ask_within(ANSWER_MAX, socket, method, path, body).await
+}
+
+/// The same where the router may take so long.
+///
+/// # Errors
+/// As above.
+pub async fn ask_within<T: DeserializeOwned>(
+    most: Duration,
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, AskError> {
+    tokio::time::timeout(most, exchange(socket, method, path, body))
         .await
-        .unwrap_or(Err(AskError::Timeout))
+        .unwrap_or(Err(AskError::Timeout(most)))
 }
 
 async fn exchange<T: DeserializeOwned>(

@@ -21,6 +21,8 @@ mod reports;
 
 mod notices;
 
+mod upgrades;
+
 pub(super) mod rollouts;
 
 use std::rc::Rc;
@@ -41,7 +43,7 @@ use crate::route::tag::{Bearer, Forged, KeyAge, Tag};
 use super::answers::{self, Answer, Answers, whole};
 use super::status;
 use super::verbs::{self, Level};
-use super::wire::{Explain, Explained, Figures, Refused, Reloaded, SetSplit, SplitChanged};
+use super::wire::{Explain, Explained, Figures, Ready, Refused, Reloaded, SetSplit, SplitChanged};
 
 /// An answer that is no success.
 type Failure = (StatusCode, Refused);
@@ -55,6 +57,10 @@ pub(super) struct Caller {
     /// What anybody may do on this socket.
     pub(super) most: Level,
 }
+
+/// Why nothing is changed while another process takes over.
+pub(super) const MOVING: &str =
+    "not changed: another process is just taking over this router; repeat it in a few seconds";
 
 /// Where a caller is answered.
 pub(super) struct Desk {
@@ -96,6 +102,10 @@ impl Answers for Desk {
     }
 
     async fn answer(&self, request: Request<Bytes>) -> Answer {
+        let verb = verbs::find(request.method(), request.uri().path());
+        if self.plane.is_moving() && verb.is_ok_and(|verb| verb.level > Level::Read) {
+            return self.refuse(StatusCode::SERVICE_UNAVAILABLE, MOVING.to_owned());
+        }
         match answer(&self.plane, &self.caller.actor, request).await {
             Ok(bytes) => whole(StatusCode::OK, "application/json", bytes),
             Err((status, refused)) => answers::json(status, &refused),
@@ -145,6 +155,8 @@ async fn answer(plane: &Plane, actor: &Actor, request: Request<Bytes>) -> Result
             plane.collect().await;
             Ok(json(&status::of(plane)))
         }
+        // Whoever asks every few seconds costs the workers nothing.
+        (Method::GET, "/v1/ready") => Ok(json(&Ready { ready: plane.is_ready() })),
         (Method::GET, "/v1/diff") => Ok(json(&status::compared(plane))),
         (Method::GET, "/v1/metrics") => Ok(json(&figures(plane).await)),
         (Method::PUT, "/v1/split") => set_split(plane, actor, body(&request)?),
@@ -162,6 +174,7 @@ async fn answer(plane: &Plane, actor: &Actor, request: Request<Bytes>) -> Result
         _ if is_in(baselines::PATHS) => baselines::answer(plane, actor, &request).await,
         _ if is_in(reports::PATHS) => reports::answer(plane, &request).await,
         _ if is_in(notices::PATHS) => notices::answer(plane, &request).await,
+        _ if is_in(upgrades::PATHS) => upgrades::answer(plane, actor, &request).await,
         _ => Err(unknown(&request)),
     }
 }

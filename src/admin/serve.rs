@@ -7,6 +7,7 @@ mod entrance;
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::net::UnixListener as StdUnix;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,6 @@ use super::answers::{Answer, Answers};
 use super::body;
 use super::places::{Place, Places};
 use super::scrape::Figures;
-use super::socket::AdminSocket;
 use super::verbs::Level;
 use super::webhook::Receiver;
 use entrance::Entrance;
@@ -37,7 +37,7 @@ use entrance::Entrance;
 /// Connections at once on each listener.
 const CONNECTIONS_MAX: usize = 16;
 /// How long a whole connection may last, for those who do not read their answer.
-const CONNECTION_MAX: Duration = Duration::from_secs(30);
+pub const CONNECTION_MAX: Duration = Duration::from_secs(30);
 /// From accept to a whole request head.
 const HEADER_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a head's fields that are answered; far more are cut off.
@@ -48,8 +48,8 @@ const BUFFER_MAX: usize = 64 * 1024;
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Serves an admin socket for ever; nobody may do more on it than `most`.
-pub async fn admin(plane: Rc<Plane>, socket: AdminSocket, most: Level) -> std::io::Result<()> {
-    let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+pub async fn admin(plane: Rc<Plane>, listener: StdUnix, most: Level) -> std::io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
     let entrance = Rc::new(Entrance::new(plane, most));
     let accept = async || listener.accept().await.map(|(stream, _)| stream);
     loop {

@@ -44,19 +44,47 @@ pub enum SocketError {
     },
 }
 
-/// A socket file; removed when it is dropped.
+/// A socket file; removed when it is dropped, if it is ours.
 #[derive(Debug)]
 pub struct AdminSocket {
     /// Where connections come in.
     pub listener: UnixListener,
     path: PathBuf,
-    file: (u64, u64),
+    /// The file that was made; `None`: it is somebody else's.
+    file: Option<(u64, u64)>,
+    /// The file of the router before us, which becomes ours once that one lets go.
+    coming: bool,
+}
+
+impl AdminSocket {
+    /// Its file, if that goes with the process.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.map(|_| self.path.as_path())
+    }
+
+    /// Makes the file of the router before us ours, with this mode. Until then it stays as it was,
+    /// since that router goes on if we fail.
+    ///
+    /// # Errors
+    /// When the file cannot be changed.
+    pub fn own(&mut self, mode: u32) -> io::Result<()> {
+        if std::mem::take(&mut self.coming) {
+            self.file = Some(file(&std::fs::symlink_metadata(&self.path)?));
+            std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the file to whoever has the socket now.
+    pub fn leave(&mut self) {
+        self.file = None;
+    }
 }
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        let own = std::fs::symlink_metadata(&self.path).is_ok_and(|meta| file(&meta) == self.file);
-        if own {
+        let Some(own) = self.file else { return };
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|meta| file(&meta) == own) {
             // One that is gone already is no loss.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -95,7 +123,22 @@ pub fn bind(path: &Path, mode: u32) -> Result<AdminSocket, SocketError> {
     let made = make(&private.join("s"), path, mode);
     let _ = std::fs::remove_dir_all(&private);
     let (listener, file) = made.map_err(fail)?;
-    Ok(AdminSocket { listener, path: path.to_owned(), file })
+    Ok(AdminSocket { listener, path: path.to_owned(), file: Some(file), coming: false })
+}
+
+/// Takes over a socket that is bound already: the service manager's, whose file it stays, or with
+/// `coming` that of the router before us (see [`AdminSocket::own`]).
+///
+/// # Errors
+/// When it cannot be used.
+pub fn inherit(
+    path: &Path,
+    listener: UnixListener,
+    coming: bool,
+) -> Result<AdminSocket, SocketError> {
+    let fail = |source| SocketError::Io { path: path.to_owned(), source };
+    listener.set_nonblocking(true).map_err(fail)?;
+    Ok(AdminSocket { listener, path: path.to_owned(), file: None, coming })
 }
 
 /// Whether what is there is a socket of ours that nobody answers on any more. A link is none: where
@@ -173,6 +216,22 @@ mod tests {
         for mode in [0o1777, 0o770, 0o755] {
             open(mode).unwrap();
         }
+    }
+
+    #[test]
+    fn the_file_of_another_router_is_left_alone_until_it_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let old = bind(&path, 0o600).unwrap();
+        let inherited = || inherit(&path, old.listener.try_clone().unwrap(), true).unwrap();
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        drop(inherited());
+        assert_eq!(mode(), 0o600);
+        let mut new = inherited();
+        new.own(0o660).unwrap();
+        assert_eq!((mode(), new.path()), (0o660, Some(path.as_path())));
+        drop(new);
+        assert!(!path.exists());
     }
 
     #[test]

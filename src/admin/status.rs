@@ -16,13 +16,14 @@ use crate::overload::Shedding;
 use crate::plane::Plane;
 use crate::plane::certificates;
 use crate::plane::memory::Memory;
+use crate::plane::stopping::Left;
 use crate::route::{Endpoint, RoutingTable};
 
 use super::command::rollouts;
 use super::minute;
 use super::wire::{
     ArmStatus, CatalogueStatus, CertificateStatus, Compared, EjectedStatus, EndpointStatus,
-    HealthStatus, LastReload, MemoryStatus, RoomStatus, ServerName, Status,
+    HealthStatus, LastReload, MemoryStatus, RoomStatus, ServerName, Status, Stopping,
 };
 
 /// What is in force and what it does.
@@ -35,6 +36,7 @@ pub fn of(plane: &Plane) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_seconds: plane.uptime().as_secs(),
+        stopping: stopping(plane),
         config: table.config.file.as_ref().map(|file| file.display().to_string()),
         profile: table.config.profile.clone(),
         generation: table.generation,
@@ -64,6 +66,13 @@ pub fn of(plane: &Plane) -> Status {
         exchanges_pending: plane.measures().join.pending(),
         arms: arms(plane, &table),
     }
+}
+
+fn stopping(plane: &Plane) -> Option<Stopping> {
+    let (rest, left) = (plane.stopping()?, plane.left());
+    let seconds_left = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
+    let Left { connections, calls, streams } = left;
+    Some(Stopping { seconds_left, connections, calls, streams })
 }
 
 /// How what the arms offer differs.

@@ -44,6 +44,7 @@ const fn change(method: Method, path: &'static str) -> Verb {
 /// All of them.
 pub const VERBS: &[Verb] = &[
     read(Method::GET, "/v1/status"),
+    read(Method::GET, "/v1/ready"),
     read(Method::GET, "/v1/diff"),
     read(Method::GET, "/v1/metrics"),
     change(Method::PUT, "/v1/split"),
@@ -87,6 +88,7 @@ pub const VERBS: &[Verb] = &[
     read(Method::GET, "/v1/reports"),
     read(Method::GET, "/v1/reports/ID"),
     read(Method::GET, "/v1/notify"),
+    change(Method::POST, "/v1/upgrade"),
     // Others are sent messages.
     change(Method::POST, "/v1/notify/test"),
 ];

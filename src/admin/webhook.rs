@@ -16,6 +16,7 @@ use crate::plane::Plane;
 
 use super::answers::{Answer, Answers, json};
 use super::bearer;
+use super::command::MOVING;
 use super::wire::Refused;
 use super::wire::alerts::NotificationTaken;
 
@@ -69,6 +70,9 @@ impl Receiver {
     }
 
     fn take(&self, body: &[u8]) -> Result<NotificationTaken, Refusal> {
+        if self.plane.is_moving() {
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, MOVING));
+        }
         let notification = Notification::read(body).map_err(|error| {
             let status = match &error {
                 BadNotification::Shape(_) => StatusCode::BAD_REQUEST,

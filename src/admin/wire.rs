@@ -14,6 +14,8 @@ pub mod deploys;
 
 pub mod operate;
 
+pub mod stopping;
+
 pub mod validations;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use crate::names::{Arm, PerArm, Split};
 
 pub use alerts::OpenAlert;
 pub use decide::Decisions;
+pub use stopping::Stopping;
 
 /// `GET /v1/status`: what is in force and what it does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since it started.
     pub uptime_seconds: u64,
+    /// It stops, and this is left; nothing while it serves.
+    #[serde(default)]
+    pub stopping: Option<Stopping>,
     /// The configuration file, if any.
     pub config: Option<String>,
     /// The profile, if any.
@@ -86,6 +92,13 @@ pub struct Status {
     pub exchanges_pending: usize,
     /// The two versions.
     pub arms: PerArm<ArmStatus>,
+}
+
+/// `GET /v1/ready`: whether new clients are welcome.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Ready {
+    /// They are.
+    pub ready: bool,
 }
 
 /// A certificate in use.

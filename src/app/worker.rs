@@ -4,34 +4,34 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::drain::Watcher;
-use crate::listen::accept::accept;
+use crate::drain::{Ending, Watcher};
+use crate::listen::accept::{Listening, accept};
 use crate::listen::client::Client;
 use crate::listen::crowd::{Crowd, Slot, shed};
-use crate::listen::detect::Protocol;
 use crate::listen::pace::Limits;
-use crate::listen::secure::{Secured, handshake};
-use crate::listen::serve::{Bounds, Extent, serve};
+use crate::listen::secure::handshake;
+use crate::listen::serve::{Bounds, Extent, before_the_end, serve};
 use crate::names::Shed;
 use crate::observe::collect::Answering;
+use crate::observe::join::Awaiting;
 use crate::observe::tally::Tally;
 use crate::overload::Overload;
+use crate::proxy::parting::{Parting, Times};
 use crate::proxy::{Worker, handle};
 use crate::route::Live;
-use crate::tls::server::Server;
 use crate::upstream::forwarded::Peer;
 use crate::upstream::pool::Pool;
 
@@ -41,9 +41,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Threads of a worker that look up names of endpoints.
 const RESOLVERS: usize = 4;
 
-/// A worker's sockets, one for each address.
-pub type Sockets = Vec<StdListener>;
-
 /// What a worker is given.
 pub struct Task {
     /// The table in force.
@@ -51,13 +48,15 @@ pub struct Task {
     /// What is shed.
     pub overload: Arc<Overload>,
     /// Where its clients come in.
-    pub sockets: Sockets,
+    pub sockets: Vec<Listening>,
     /// Where it hands over its counts.
     pub answering: Answering,
     /// Who is let in, over all workers.
     pub crowd: Arc<Crowd>,
     /// Tells of the end, and holds it up while connections last.
     pub ending: Watcher,
+    /// During the end, tells which sessions wait for an answer on a stream.
+    pub awaiting: watch::Receiver<Option<Awaiting>>,
     /// Tells that the end is over.
     pub stopped: watch::Receiver<bool>,
 }
@@ -81,31 +80,51 @@ pub fn start(number: usize, task: Task) -> std::io::Result<JoinHandle<()>> {
 }
 
 async fn run(task: Task) {
-    let Task { live, overload, sockets, answering, crowd, ending, mut stopped } = task;
+    let Task { live, overload, sockets, answering, crowd, ending, awaiting, mut stopped } = task;
+    let parting = Rc::new(Parting::default());
     let worker = Worker {
         live,
         overload,
         pool: Rc::new(Pool::default()),
         tally: Rc::new(RefCell::new(Tally::default())),
+        parting: Rc::clone(&parting),
     };
     tokio::task::spawn_local(answering.run(Rc::clone(&worker.tally), Rc::clone(&worker.pool)));
     tokio::task::spawn_local(sweep(worker.clone()));
     for socket in sockets {
-        let listener = match TcpListener::from_std(socket) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "a listener cannot be used");
-                continue;
-            }
-        };
         let (worker, crowd, watcher) = (worker.clone(), Arc::clone(&crowd), ending.clone());
-        tokio::task::spawn_local(accept(listener, ending.clone(), move |stream, peer| {
+        let accepting = accept(socket, ending.clone(), move |stream, peer| {
             connect(&worker, &crowd, &watcher, stream, peer);
-        }));
+        });
+        tokio::task::spawn_local(async move {
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "a listener cannot be used");
+            }
+        });
     }
-    drop(ending);
+    tokio::task::spawn_local(part(parting, ending, awaiting));
     // A sender that is gone means the same.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Tells the event streams when the end begins, and then which sessions still wait.
+async fn part(
+    parting: Rc<Parting>,
+    mut ending: Watcher,
+    mut awaiting: watch::Receiver<Option<Awaiting>>,
+) {
+    let Ending { began, endless, over, .. } = ending.ending().await;
+    drop(ending);
+    // Not all in the same moment: they come back.
+    parting.begin(Times { from: endless - (endless - began) / 5, by: endless, over });
+    loop {
+        if let Some(sessions) = &*awaiting.borrow_and_update() {
+            parting.hear(Arc::clone(sessions));
+        }
+        if awaiting.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Serves a connection if it is let in.
@@ -126,8 +145,8 @@ fn connect(
     };
     let (bounds, tls) = (bounds(config), config.tls.clone());
     let stream = Client::new(stream, config.timeouts.write_idle);
-    let reset = stream.reset();
-    let (worker, ending) = (worker.clone(), ending.clone());
+    let client = stream.handle();
+    let (worker, mut ending) = (worker.clone(), ending.clone());
     tokio::task::spawn_local(async move {
         let _counted = Counted::new(&worker.tally);
         let from = Peer { address: peer, secure: tls.is_some() };
@@ -138,16 +157,20 @@ fn connect(
         let cut = |reason, extent| {
             worker.tally.borrow_mut().cut(reason);
             if extent == Extent::Connection {
-                reset.set();
+                client.reset();
             }
         };
         match tls {
-            None => serve(stream, service, bounds, ending, cut).await,
+            None => serve(stream, service, bounds, &client, ending, cut).await,
             Some(tls) => {
                 let deadline = bounds.limits.accepted + bounds.limits.header;
-                let secured = secure(&worker.tally, stream, peer, &tls, deadline, ending.clone());
-                if let Some((stream, agreed)) = secured.await {
-                    serve(stream, service, Bounds { agreed, ..bounds }, ending, cut).await;
+                let count = |result| worker.tally.borrow_mut().handshake(result);
+                let secured = handshake(stream, peer, &tls, deadline, count);
+                let accepted = bounds.limits.accepted;
+                let secured = before_the_end(secured, accepted, &client, &mut ending).await;
+                if let Some((stream, agreed)) = secured.flatten() {
+                    let bounds = Bounds { agreed, ..bounds };
+                    serve(stream, service, bounds, &client, ending, cut).await;
                 }
             }
         }
@@ -167,25 +190,9 @@ fn enter(
         return Err(Shed::Memory);
     }
     let (limits, address) = (&config.limits, peer.ip().to_canonical());
-    let is_exempt = config.affinity.trusted_proxies.iter().any(|net| net.contains(&address));
+    let is_exempt = config.affinity.trusted_proxies.iter().any(|net| net.contains(address));
     let per_address = (!is_exempt).then_some(limits.connections_per_address);
     crowd.enter(stream, address, limits.connections, per_address)
-}
-
-/// Makes the handshake of TLS, unless the end comes first.
-async fn secure(
-    tally: &RefCell<Tally>,
-    stream: Client,
-    peer: SocketAddr,
-    tls: &Server,
-    deadline: Instant,
-    mut ending: Watcher,
-) -> Option<(Secured<Client>, Option<Protocol>)> {
-    let count = |result| tally.borrow_mut().handshake(result);
-    tokio::select! {
-        secured = handshake(stream, peer, tls, deadline, count) => secured,
-        () = ending.ending() => None,
-    }
 }
 
 /// What a connection may take that is accepted now.

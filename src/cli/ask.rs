@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::admin::client::{AskError, ask};
+use crate::admin::client::{AskError, UPGRADE_MAX, ask, ask_within};
+use crate::admin::wire::operate::{Upgrade, Upgraded};
 use crate::admin::{verbs, wire};
 use crate::config::{self, Environment, units};
 use crate::names::Arm;
@@ -38,6 +39,9 @@ pub(super) struct Status {
     /// Look again every second
     #[arg(long)]
     watch: bool,
+    /// Say only whether new clients are welcome: exits 0 if so; 1 if not, or if nobody answers
+    #[arg(long, conflicts_with = "watch")]
+    ready: bool,
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +99,14 @@ impl Router {
                 _ => answer,
             }
         })
+    }
+
+    /// Asks for another process to take over.
+    pub(super) fn upgrade(&self, asked: &Upgrade) -> Result<Upgraded, AskError> {
+        let (runtime, local) = runtime()
+            .map_err(|source| AskError::NotRunning { path: self.socket.clone(), source })?;
+        let answer = ask_within(UPGRADE_MAX, &self.socket, Method::POST, "/v1/upgrade", asked);
+        local.block_on(&runtime, answer)
     }
 
     fn status(&self) -> Result<wire::Status, AskError> {
@@ -162,6 +174,9 @@ pub(super) fn status(common: &Common, environment: &Environment, asked: &Status)
         Ok(router) => router,
         Err(exit) => return exit,
     };
+    if asked.ready {
+        return ready(common, &router);
+    }
     loop {
         let heard = match router.status() {
             // One line each, so that a script can follow.
@@ -181,6 +196,25 @@ pub(super) fn status(common: &Common, environment: &Environment, asked: &Status)
         }
         pause();
     }
+}
+
+/// For health checks of containers, which know yes and no: Docker keeps 2 for itself.
+fn ready(common: &Common, router: &Router) -> Exit {
+    let answer = match router.ask::<wire::Ready>(Method::GET, "/v1/ready", &json!({})) {
+        Ok(answer) => answer,
+        Err(error) => {
+            failed(common, &error);
+            return Exit::No;
+        }
+    };
+    if common.json {
+        say_json(&answer);
+    } else if answer.ready {
+        say("ready");
+    } else {
+        say("not ready: it starts, stops or is short of memory; see tidegate status");
+    }
+    if answer.ready { Exit::Yes } else { Exit::No }
 }
 
 /// Waits for the next look.

@@ -15,6 +15,7 @@ use crate::config::{self, Config, Environment, Log, LogFormat, Metrics, RolloutC
 use crate::control::rollouts::Start;
 use crate::demo::score::Phase;
 use crate::demo::{self, DemoError, Stage, Summary};
+use crate::listen::inherited::Inherited;
 use crate::names::{Arm, PerArm, Split};
 use crate::plane::Plane;
 use crate::records::journal::Actor;
@@ -184,11 +185,12 @@ fn bind(
     environment: &Environment,
     scratch: &Scratch,
 ) -> Result<(App, Option<PathBuf>), String> {
-    match App::bind(config.clone(), environment.clone()) {
+    match App::bind(config.clone(), environment.clone(), Inherited::default()) {
         Err(StartError::Socket(_)) if common.socket.is_none() => {
             let socket = scratch.0.join("admin.sock");
             config.admin.socket.clone_from(&socket);
-            App::bind(config, environment.clone()).map(|app| (app, Some(socket)))
+            App::bind(config, environment.clone(), Inherited::default())
+                .map(|app| (app, Some(socket)))
         }
         bound => bound.map(|app| (app, common.socket.clone())),
     }

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::task::Poll;
 use std::time::Duration;
 
+use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{App, StartError};
-use crate::config::{self, Environment};
+use crate::app::{self, App, Part, Predecessor, StartError};
+use crate::config::{self, Config, Environment};
+use crate::listen::inherited::Inherited;
+use crate::supervisor::Supervisor;
 use crate::telemetry;
 
 use super::{Common, Exit, colour, complain, runtime};
@@ -16,9 +19,27 @@ use super::{Common, Exit, colour, complain, runtime};
 /// How long files that are being written and names that are being looked up have at the end.
 const LEFTOVERS_MAX: Duration = Duration::from_secs(2);
 
-pub(super) fn run(common: &Common, environment: Environment) -> Exit {
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The part in an upgrade of the router that has started this process
+    #[arg(long, hide = true, require_equals = true)]
+    take_over: Option<Part>,
+}
+
+pub(super) fn run(common: &Common, asked: &Run, environment: Environment) -> Exit {
     // Keys and tokens are in this memory: no core dump, and no debugger but root's.
     let _ = nix::sys::prctl::set_dumpable(false);
+    if asked.take_over == Some(Part::Start) {
+        return match app::start_again(&std::env::args_os().skip(1).collect::<Vec<_>>()) {
+            Ok(()) => Exit::Yes,
+            Err(error) => {
+                complain(format_args!("cannot start the process that takes over: {error}"));
+                Exit::No
+            }
+        };
+    }
+    let takes_over = asked.take_over.is_some();
+    let given = Inherited::take(environment.get("LISTEN_FDNAMES"), takes_over);
     // A reload reads the same file, wherever the process may stand by then.
     let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
     let file = common.config.as_ref().map(absolute);
@@ -26,16 +47,19 @@ pub(super) fn run(common: &Common, environment: Environment) -> Exit {
     let config = match loaded {
         Ok(config) => config,
         Err(problems) => {
-            complain(format_args!("the configuration is refused:\n{problems}"));
+            let why = format!("the configuration is refused:\n{problems}");
+            complain(&why);
+            if takes_over {
+                app::refuse(&why);
+            }
             return Exit::Usage;
         }
     };
     let _output = telemetry::start(&config.log, colour(&environment));
+    let supervisor = Supervisor::find(|name| environment.get(name), std::process::id());
     let served = runtime().map_err(StartError::System).and_then(|(runtime, local)| {
-        let served = local.block_on(&runtime, async {
-            let signals = Signals::new()?;
-            App::bind(config, environment)?.run(signals.next(), signals.next()).await
-        });
+        let served = serve(config, environment, given, asked, supervisor);
+        let served = local.block_on(&runtime, served);
         // A name that is still being looked up, which can take minutes, is not worth the wait.
         runtime.shutdown_timeout(LEFTOVERS_MAX);
         served
@@ -47,6 +71,31 @@ pub(super) fn run(common: &Common, environment: Environment) -> Exit {
             Exit::No
         }
     }
+}
+
+async fn serve(
+    config: Config,
+    environment: Environment,
+    given: Inherited,
+    asked: &Run,
+    supervisor: Supervisor,
+) -> Result<(), StartError> {
+    let signals = Signals::new()?;
+    // What was just read need not be read again, and is no reason to die.
+    let _hangup = signal(SignalKind::hangup())?;
+    let app = if asked.take_over.is_some() {
+        let taken =
+            async { App::take_over(config, environment, given, Predecessor::find()?).await };
+        tokio::select! {
+            taken = taken => taken.inspect_err(|error| app::refuse(&error.to_string()))?,
+            () = signals.next() => return Ok(()),
+        }
+    } else {
+        App::bind(config, environment, given)?
+    };
+    let arguments = std::env::args_os().skip(1).collect();
+    let app = app.supervised(supervisor).upgradable(arguments);
+    app.run(signals.next(), signals.next()).await
 }
 
 /// SIGTERM and SIGINT: the first asks to stop, the second to do so at once.

@@ -26,6 +26,12 @@ fn lines(status: &Status) -> Vec<String> {
         format!("tidegate {}  up {up}  pid {}", status.version, status.pid),
         format!("config     {config}{profile}"),
     ];
+    if let Some(it) = &status.stopping {
+        lines.push(format!(
+            "STOPPING   calls in flight {}, streams {}, connections {}; at most {} s more",
+            it.calls, it.streams, it.connections, it.seconds_left
+        ));
+    }
     if let Some(why) = &status.last_reload.why {
         lines.push(format!("reload     REFUSED at {}: {why}", status.last_reload.at));
     }

@@ -2,15 +2,12 @@
 //!
 //! Does not know: how a principal is found in a request, how a tag is signed.
 
-use std::net::IpAddr;
-
 use http::HeaderName;
-use ipnet::IpNet;
 
 use super::check::{distinct, fresh};
 use super::file::{Field, Section};
 use super::{Affinity, PrincipalSource, secret};
-use crate::names::BadName;
+use crate::names::{BadName, Network};
 
 /// Half of the hash that the key feeds: less would be the weakest part of a tag.
 const KEY_BYTES_MIN: usize = 32;
@@ -58,23 +55,7 @@ fn source(text: &str) -> Result<PrincipalSource, BadName> {
     }
 }
 
-fn trusted_proxies(field: Option<Field<'_>>) -> Vec<IpNet> {
+fn trusted_proxies(field: Option<Field<'_>>) -> Vec<Network> {
     let items = field.map(|field| field.items()).unwrap_or_default();
-    items.iter().filter_map(|field| field.parse(network)).collect()
-}
-
-fn network(text: &str) -> Result<IpNet, BadName> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(IpNet::from(address));
-    }
-    let network: IpNet = text.parse().map_err(|_| {
-        BadName(format!("`{text}` is no network or address, such as 10.0.0.0/8 or ::1"))
-    })?;
-    if network.trunc() != network {
-        let whole = network.trunc();
-        return Err(BadName(format!(
-            "`{text}` is an address in a network; did you mean `{whole}`?"
-        )));
-    }
-    Ok(network)
+    items.iter().filter_map(|field| field.parse(str::parse)).collect()
 }

@@ -121,6 +121,9 @@ pub struct Timeouts {
     pub pool_idle: Duration,
     /// What in-flight exchanges get when the router stops. Default 30 s.
     pub drain: Duration,
+    /// What streams get then that carry no call: up to this time, and to `drain`, they end one after
+    /// the other. Default 5 s.
+    pub drain_streams: Duration,
 }
 
 /// The listener for Prometheus.
@@ -216,6 +219,7 @@ pub(super) fn timeouts(mut section: Section<'_>) -> Timeouts {
         keep_alive: section.duration_or_off("keep_alive", seconds(15)),
         pool_idle: section.duration("pool_idle", seconds(3)),
         drain: section.duration("drain", seconds(30)),
+        drain_streams: section.duration("drain_streams", seconds(5)),
     }
 }
 

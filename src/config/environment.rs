@@ -34,6 +34,20 @@ impl Environment {
         self
     }
 
+    /// The same with the folders that a service has, where the file is that of one and nothing else
+    /// names them: commands then meet the service without being told its socket.
+    #[must_use]
+    pub(super) fn of_service(&self, file: Option<&Path>) -> Environment {
+        let mut env = self.clone();
+        let Some(name) = file.and_then(service) else { return env };
+        for (variable, parent) in [(RUNTIME, "/run"), (STATE, "/var/lib")] {
+            if env.get(variable).is_none() {
+                env.0.insert(variable.to_owned(), format!("{parent}/{name}"));
+            }
+        }
+        env
+    }
+
     /// A folder that a variable names. systemd may list several, of which the first is ours;
     /// relative ones are to be ignored, as the XDG specification says.
     pub(super) fn folder(&self, name: &str) -> Option<PathBuf> {
@@ -52,13 +66,28 @@ impl fmt::Debug for Environment {
 /// Names the admin socket, whatever a file says; `--socket` does the same.
 pub(super) const SOCKET_VARIABLE: &str = "TIDEGATE_SOCKET";
 
+/// Folders that systemd gives a service.
+const RUNTIME: &str = "RUNTIME_DIRECTORY";
+const STATE: &str = "STATE_DIRECTORY";
+
+/// The folder under /run and /var/lib of the service whose file this is: `RuntimeDirectory=` and
+/// `StateDirectory=` of systemd/tidegate.service and tidegate@.service.
+fn service(file: &Path) -> Option<String> {
+    let file = std::path::absolute(file).ok()?;
+    let name = file.strip_prefix("/etc/tidegate").ok()?.to_str()?.strip_suffix(".toml")?;
+    match name {
+        "tidegate" => Some(name.to_owned()),
+        _ => (!name.contains('/')).then(|| format!("tidegate/{name}")),
+    }
+}
+
 /// Where the admin socket is unless a file says otherwise. The command line asks here, too, so
 /// that both ends meet without a file.
 pub fn default_socket(env: &Environment) -> PathBuf {
     if let Some(socket) = env.get(SOCKET_VARIABLE) {
         return PathBuf::from(socket);
     }
-    if let Some(folder) = env.folder("RUNTIME_DIRECTORY") {
+    if let Some(folder) = env.folder(RUNTIME) {
         return folder.join("admin.sock");
     }
     let user = env.folder("XDG_RUNTIME_DIR");
@@ -67,7 +96,7 @@ pub fn default_socket(env: &Environment) -> PathBuf {
 
 /// Where keys, the split in force and the audit log are kept unless a file says otherwise.
 pub(super) fn default_state_dir(env: &Environment) -> PathBuf {
-    if let Some(folder) = env.folder("STATE_DIRECTORY") {
+    if let Some(folder) = env.folder(STATE) {
         return folder;
     }
     let user = env
@@ -102,6 +131,29 @@ mod tests {
         assert_eq!(state(&[xdg, home]), "/s/tidegate");
         assert_eq!(state(&[home]), "/home/x/.local/state/tidegate");
         assert_eq!(state(&[]), "/var/lib/tidegate");
+    }
+
+    #[test]
+    fn the_file_of_a_service_tells_its_places() {
+        let run = ("RUNTIME_DIRECTORY", "/run/of-systemd");
+        let xdg = ("XDG_RUNTIME_DIR", "/run/user/7");
+        let places = |file: &str, pairs: &[_]| {
+            let env = env(pairs).of_service(Some(Path::new(file)));
+            format!("{} {}", default_socket(&env).display(), default_state_dir(&env).display())
+        };
+        for (file, pairs, expected) in [
+            (
+                "/etc/tidegate/tidegate.toml",
+                &[xdg][..],
+                "/run/tidegate/admin.sock /var/lib/tidegate",
+            ),
+            ("/etc/tidegate/a.toml", &[xdg], "/run/tidegate/a/admin.sock /var/lib/tidegate/a"),
+            ("/etc/tidegate/a.toml", &[run], "/run/of-systemd/admin.sock /var/lib/tidegate/a"),
+            ("/etc/tidegate/b/a.toml", &[], "/run/tidegate/admin.sock /var/lib/tidegate"),
+            ("/etc/tidegate.toml", &[xdg], "/run/user/7/tidegate/admin.sock /var/lib/tidegate"),
+        ] {
+            assert_eq!(places(file, pairs), expected, "{file}");
+        }
     }
 
     #[test]

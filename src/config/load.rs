@@ -172,7 +172,8 @@ impl Document {
         if let Some(Value::Table(over)) = over {
             overlay(&mut tree, over);
         }
-        let reader = Reader::new(&self.source, self.folder(), env, strict);
+        let env = env.of_service(self.file.as_deref());
+        let reader = Reader::new(&self.source, self.folder(), &env, strict);
         reader.know("profiles");
         let config = check::config(&mut reader.root(tree));
         let found = reader.finish();

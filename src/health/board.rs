@@ -27,7 +27,11 @@ use super::subject::Subject;
 pub struct Board {
     entries: RefCell<HashMap<EndpointId, Entry>>,
     counts: RefCell<HashMap<(EndpointId, &'static str), u64>>,
+    /// Endpoints that were down before anybody here has asked them.
+    presumed: RefCell<Vec<EndpointId>>,
     news: Notify,
+    /// For whoever waits for a state that any of the news may bring.
+    changed: Notify,
 }
 
 /// What is known of one endpoint.
@@ -74,11 +78,17 @@ impl Board {
         Rc::default()
     }
 
+    /// Takes these endpoints for down as soon as they are known.
+    pub fn presume_down(&self, endpoints: Vec<EndpointId>) {
+        self.presumed.replace(endpoints);
+    }
+
     /// Starts and stops probers so that each endpoint of the table has one under its present
     /// settings. What is known of an endpoint that stays is kept.
     pub fn sync(self: &Rc<Self>, table: &RoutingTable) {
         let mut entries = self.entries.borrow_mut();
         let mut old = std::mem::take(&mut *entries);
+        let presumed = self.presumed.take();
         if table.config.health.interval.is_some() {
             for endpoint in table.endpoints() {
                 let subject = Subject::new(endpoint, &table.config);
@@ -86,14 +96,18 @@ impl Board {
                     Some(entry) if entry.is_of(&subject) => entry,
                     Some(entry) => self.entry(subject, entry.view),
                     None => {
-                        let state = State::new(endpoint.came);
-                        self.entry(subject, View { state, ..View::default() })
+                        let is_down = presumed.contains(&endpoint.id);
+                        let state = if is_down { State::down() } else { State::new(endpoint.came) };
+                        // Whoever says that others work has to have seen it since.
+                        let turned = is_down.then(Instant::now);
+                        self.entry(subject, View { state, turned, ..View::default() })
                     }
                 };
                 entries.insert(endpoint.id, entry);
             }
         }
         drop(entries);
+        self.changed.notify_waiters();
         if !old.is_empty() {
             self.news.notify_one();
         }
@@ -108,6 +122,18 @@ impl Board {
     /// that waits.
     pub async fn news(&self) {
         self.news.notified().await;
+    }
+
+    /// Returns when this holds, which is looked at whenever endpoints or handshakes have changed
+    /// something.
+    pub async fn until(&self, holds: impl Fn() -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if holds() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The fitness of each endpoint that is probed, from 0 to 1.
@@ -150,6 +176,7 @@ impl Board {
             entry.view.take_in(probe, state, changed);
         }
         self.news.notify_one();
+        self.changed.notify_waiters();
     }
 }
 

@@ -60,6 +60,11 @@ impl State {
         State { standing, against: 0, recovered: None, came, suspect: false }
     }
 
+    /// Of an endpoint that others have found down.
+    pub fn down() -> State {
+        State { standing: Standing::Down, ..State::default() }
+    }
+
     /// Takes in a result; `true` if the standing has changed.
     pub fn record(&mut self, is_up: bool, rules: &Health, now: Instant) -> bool {
         let before = self.standing;

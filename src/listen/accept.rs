@@ -15,6 +15,9 @@ use crate::drain::Watcher;
 
 /// Connections that the kernel holds while a worker is busy.
 const BACKLOG: i32 = 1024;
+/// Connections that are taken from the queue at the end: what it can hold, and those that come while
+/// it is emptied.
+const QUEUE_MAX: i32 = 4 * BACKLOG;
 /// Pause after a failed accept: out of descriptors does not get better by asking again at once.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -82,17 +85,36 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Hands over every connection until the end begins.
+/// A socket that is listened on.
+#[derive(Debug)]
+pub struct Listening {
+    /// The socket.
+    pub socket: StdListener,
+    /// Others have it too and go on when we stop: the service manager, or a successor.
+    pub shared: bool,
+}
+
+/// Hands over every connection until the end begins; then, if nobody else would, those that the
+/// kernel has already accepted for us: their clients are connected, and may have sent a request.
+///
+/// # Errors
+/// When the socket cannot be used.
 pub async fn accept(
-    listener: TcpListener,
+    listening: Listening,
     mut ending: Watcher,
     mut connection: impl FnMut(TcpStream, SocketAddr),
-) {
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listening.socket)?;
     let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = ending.ending() => return,
+            ending = ending.ending() => {
+                if !listening.shared && !ending.shared {
+                    take_queue(&listener.into_std()?, connection);
+                }
+                return Ok(());
+            }
         };
         match accepted {
             Ok((stream, peer)) => connection(stream, peer),
@@ -108,6 +130,27 @@ pub async fn accept(
     }
 }
 
+/// Takes what is in the queue of a socket on which nobody will ask again.
+fn take_queue(listener: &StdListener, mut connection: impl FnMut(TcpStream, SocketAddr)) {
+    for _ in 0..QUEUE_MAX {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let ready = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = ready {
+                    connection(stream, peer);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error)
+                if is_the_connections(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept what was still in the queue");
+                return;
+            }
+        }
+    }
+}
+
 /// The error of one connection that was gone before it was accepted.
 fn is_the_connections(error: &io::Error) -> bool {
     matches!(
@@ -116,4 +159,39 @@ fn is_the_connections(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::drain::{Ending, pair};
+
+    /// How many connections are handed over that were in the queue when the end began.
+    async fn taken(own: bool, handed_over: bool) -> usize {
+        let mut socket = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let socket = socket.remove(0);
+        let address = socket.local_addr().unwrap();
+        let queue: Vec<_> =
+            (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let (trigger, watcher) = pair();
+        let ending = Ending::now(Duration::ZERO, Duration::ZERO, handed_over);
+        let told = tokio::spawn(trigger.end(ending));
+        tokio::task::yield_now().await;
+        let mut taken = 0;
+        let listening = Listening { socket, shared: !own };
+        // The end is noticed before the runtime has looked at the socket.
+        accept(listening, watcher, |_, _| taken += 1).await.unwrap();
+        told.await.unwrap();
+        drop(queue);
+        taken
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_taken_over_unless_somebody_else_does() {
+        assert_eq!(taken(true, false).await, 3);
+        assert_eq!(taken(false, false).await, 0);
+        assert_eq!(taken(true, true).await, 0);
+    }
 }

@@ -3,7 +3,7 @@
 //! Does not know: what goes over it.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,14 +22,32 @@ const UNREAD_MIN: Duration = Duration::from_secs(30);
 /// wait there for a client that does not read, unseen by us. It asks for more at half of them.
 const UNSENT_MAX: u32 = 16 * 1024;
 
-/// Whether a socket is to end at once, without waiting for what the client has not taken.
+/// What others know of a client's socket, and want of it.
 #[derive(Clone, Debug, Default)]
-pub struct Reset(Rc<Cell<bool>>);
+pub struct Handle(Rc<Flags>);
 
-impl Reset {
-    /// It is.
-    pub fn set(&self) {
-        self.0.set(true);
+#[derive(Debug, Default)]
+struct Flags {
+    reset: Cell<bool>,
+    close_look: Cell<bool>,
+    heard: Cell<bool>,
+}
+
+impl Handle {
+    /// It is to end at once, without waiting for what the client has not taken.
+    pub fn reset(&self) {
+        self.0.reset.set(true);
+    }
+
+    /// From now on it asks the kernel itself whether something has come, since it may be closed for
+    /// its silence: what the runtime says may be as old as its last look at all sockets.
+    pub fn look_closely(&self) {
+        self.0.close_look.set(true);
+    }
+
+    /// Whether anything has ever come.
+    pub fn is_heard(&self) -> bool {
+        self.0.heard.get()
     }
 }
 
@@ -37,7 +55,7 @@ impl Reset {
 #[derive(Debug)]
 pub struct Client {
     stream: TcpStream,
-    reset: Reset,
+    handle: Handle,
 }
 
 impl Client {
@@ -46,12 +64,12 @@ impl Client {
     pub fn new(stream: TcpStream, write_idle: Duration) -> Client {
         // A socket that cannot be set up is one that has just been closed.
         let _ = set_up(&stream, write_idle.max(UNREAD_MIN));
-        Client { stream, reset: Reset::default() }
+        Client { stream, handle: Handle::default() }
     }
 
-    /// What makes it end at once.
-    pub fn reset(&self) -> Reset {
-        self.reset.clone()
+    /// A hold on it, for others.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 }
 
@@ -66,7 +84,7 @@ fn set_up(stream: &TcpStream, unread_max: Duration) -> io::Result<()> {
 impl Drop for Client {
     /// Otherwise the kernel would go on offering what is left, for as long again.
     fn drop(&mut self) {
-        if self.reset.0.get() {
+        if self.handle.0.reset.get() {
             // It is closed either way.
             let _ = self.stream.set_zero_linger();
         }
@@ -79,7 +97,19 @@ impl AsyncRead for Client {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let mut read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_pending() && self.handle.0.close_look.get() {
+            let come = (&*SockRef::from(&self.stream)).read(buffer.initialize_unfilled());
+            if let Ok(come) = come {
+                buffer.advance(come);
+                read = Poll::Ready(Ok(()));
+            }
+        }
+        if buffer.filled().len() > before {
+            self.handle.0.heard.set(true);
+        }
+        read
     }
 }
 

@@ -20,6 +20,12 @@ const EARLY_ANSWER: Duration = Duration::from_secs(3);
 /// How long an idle HTTP/2 connection gets to say its farewell.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Once the end has begun, how long an HTTP/1 connection is kept on which nothing is asked: whoever
+/// sends one request after the other gets to hear that this was the last.
+pub const SILENCE: Duration = Duration::from_secs(1);
+/// Once the end has begun, how long a handshake or a head may still take.
+pub const HEAD_AT_END: Duration = Duration::from_secs(3);
+
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -115,6 +121,8 @@ pub struct Pace {
     streams_due: Option<Instant>,
     /// When its farewell is over, once it is being closed in good order.
     leaving: Option<Instant>,
+    /// The end, once it has begun: then, and when it is over.
+    end: Option<(Instant, Instant)>,
 }
 
 impl Pace {
@@ -130,7 +138,21 @@ impl Pace {
             taking: Taking::default(),
             streams_due: None,
             leaving: None,
+            end: None,
         }
+    }
+
+    /// Everything is to end: in what time is left until `over`.
+    pub fn begin_end(&mut self, began: Instant, over: Instant) {
+        self.end = Some((began, over));
+        if self.frames.is_some() {
+            self.leaving.get_or_insert(began + FAREWELL);
+        }
+    }
+
+    /// Whether the next answer is to be the last one on its connection.
+    pub fn is_last(&self) -> bool {
+        self.end.is_some() && self.frames.is_none()
     }
 
     /// Bytes came in.
@@ -234,12 +256,16 @@ impl Pace {
 
     fn head_due(&self) -> Option<Instant> {
         let Limits { accepted, header, .. } = self.limits;
+        let from = |start: Instant| match self.end {
+            Some((began, _)) => (start + header).min(began.max(start) + HEAD_AT_END),
+            None => start + header,
+        };
         if self.begun == 0 {
-            return Some(accepted + header);
+            return Some(from(accepted));
         }
         match &self.frames {
-            Some(frames) => Some(frames.head()? + header),
-            None => Some((self.head? + header).max(self.rested + EARLY_ANSWER)),
+            Some(frames) => Some(from(frames.head()?)),
+            None => Some(from(self.head?).max(self.rested + EARLY_ANSWER)),
         }
     }
 
@@ -251,7 +277,11 @@ impl Pace {
             // An answer that was under way then gets as long to arrive.
             Some(until) => Some(until.max(self.rested + FAREWELL)),
             None if self.head.is_some() => None,
-            None => Some(self.rested + self.limits.idle),
+            None => {
+                let silence =
+                    self.end.map(|(_, over)| (self.rested + SILENCE).min(over.max(self.rested)));
+                Some(silence.into_iter().fold(self.rested + self.limits.idle, Instant::min))
+            }
         }
     }
 

@@ -13,15 +13,16 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::drain::Watcher;
 use crate::names::Cut;
 
+use super::client::Handle;
 use super::detect::{Protocol, detect};
 use super::frames::FRAME_MAX;
 use super::law;
-use super::pace::{Due, Limits, Pace};
+use super::pace::{Due, HEAD_AT_END, Limits, Pace, SILENCE};
 use super::watched::{Guard, Watched};
 
 /// Streams that one HTTP/2 connection may have open.
@@ -67,6 +68,7 @@ pub async fn serve<T, S, B>(
     stream: T,
     service: S,
     bounds: Bounds,
+    client: &Handle,
     mut ending: Watcher,
     cut: impl Fn(Cut, Extent),
 ) where
@@ -78,15 +80,11 @@ pub async fn serve<T, S, B>(
     B::Error: std::error::Error + Send + Sync,
 {
     let Limits { accepted, header, .. } = bounds.limits;
-    let detected = tokio::select! {
-        detected = tokio::time::timeout_at(accepted + header, detect(stream)) => detected,
-        // Whoever has said nothing yet has nothing in flight.
-        () = ending.ending() => return,
-    };
-    let (protocol, stream) = match detected {
-        Ok(Ok(detected)) => detected,
-        Ok(Err(_)) => return,
-        Err(_) => return cut(Cut::Header, Extent::Connection),
+    let detected = tokio::time::timeout_at(accepted + header, detect(stream));
+    let (protocol, stream) = match before_the_end(detected, accepted, client, &mut ending).await {
+        Some(Ok(Ok(detected))) => detected,
+        Some(Ok(Err(_))) | None => return,
+        Some(Err(_)) => return cut(Cut::Header, Extent::Connection),
     };
     if bounds.agreed.is_some_and(|agreed| agreed != protocol) {
         tracing::debug!(?protocol, "client speaks another HTTP than it agreed on");
@@ -95,6 +93,7 @@ pub async fn serve<T, S, B>(
     let is_http2 = protocol == Protocol::Http2;
     let watched = Watched::new(Pace::new(bounds.limits, is_http2, Instant::now()));
     let (stream, service) = (watched.stream(stream), watched.service(service));
+    let ending = begin_end(&mut ending, client, &watched, is_http2);
     let guard = watched.guard();
     let buffer = bounds.header_bytes.saturating_mul(2).max(64 * 1024);
     let ended = match protocol {
@@ -134,15 +133,53 @@ pub async fn serve<T, S, B>(
     }
 }
 
-/// Drives a connection for as long as it keeps to its pace; once the end has begun, no further
-/// than what is in flight on it.
+/// Does what comes before the first request. Once the end has begun, whoever is silent has
+/// [`SILENCE`] from accept to say something, and whoever has begun [`HEAD_AT_END`] to go on.
+pub async fn before_the_end<F: Future>(
+    work: F,
+    accepted: Instant,
+    client: &Handle,
+    ending: &mut Watcher,
+) -> Option<F::Output> {
+    let too_late = async {
+        let began = ending.ending().await.began;
+        client.look_closely();
+        // So that the work has that look.
+        tokio::task::yield_now().await;
+        sleep_until(accepted + SILENCE).await;
+        if client.is_heard() {
+            sleep_until(began.max(accepted) + HEAD_AT_END).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = too_late => None,
+    }
+}
+
+/// Takes note of the end when it begins; whether the protocol has words for it.
+async fn begin_end(
+    ending: &mut Watcher,
+    client: &Handle,
+    watched: &Watched,
+    is_http2: bool,
+) -> bool {
+    let ending = ending.ending().await;
+    client.look_closely();
+    watched.begin_end(&ending);
+    is_http2
+}
+
+/// Drives a connection for as long as it keeps to its pace. `ending` returns when the end has begun,
+/// and whether the protocol has words for that: then they are said at once.
 async fn until_the_end<C: GracefulConnection>(
     connection: C,
     mut guard: Guard,
-    mut ending: Watcher,
+    ending: impl Future<Output = bool>,
     cut: &impl Fn(Cut, Extent),
 ) -> Result<(), C::Error> {
-    let mut connection = pin!(connection);
+    let (mut connection, mut ending) = (pin!(connection), pin!(ending));
     let mut is_ending = false;
     loop {
         let due = tokio::select! {
@@ -150,9 +187,9 @@ async fn until_the_end<C: GracefulConnection>(
             biased;
             ended = connection.as_mut() => return ended,
             due = poll_fn(|cx| guard.poll_due(cx)) => due,
-            () = ending.ending(), if !is_ending => {
+            says_so = &mut ending, if !is_ending => {
                 is_ending = true;
-                Due::Idle
+                if says_so { Due::Idle } else { Due::Later(None) }
             }
         };
         match due {

@@ -12,12 +12,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::service::{Service, service_fn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::drain::Ending;
 
 use super::frames::FRAME_MAX;
 use super::pace::{Due, Pace};
@@ -45,6 +48,12 @@ impl Watched {
     /// Whether it ended because more came than any client needs.
     pub fn is_flooded(&self) -> bool {
         self.0.flooded.get()
+    }
+
+    /// Everything is to end.
+    pub fn begin_end(&self, ending: &Ending) {
+        self.0.pace.borrow_mut().begin_end(ending.began, ending.over);
+        self.recheck();
     }
 
     /// The stream, watched.
@@ -80,7 +89,11 @@ impl Watched {
             let exchange = Exchange::begin(&watched);
             let answered = service.call(request);
             async move {
-                let answered = answered.await?;
+                let mut answered = answered.await?;
+                if exchange.watched.0.pace.borrow().is_last() {
+                    let headers = answered.headers_mut();
+                    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 let answer = |inner| Answer { inner, rest: Bytes::new(), waiting: None, exchange };
                 Ok(answered.map(answer))
             }

@@ -9,7 +9,8 @@
 
 mod traffic;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,6 +36,9 @@ const SESSIONS_MAX: usize = 10_000;
 const WAITING_MAX: usize = 100_000;
 /// The same while there is little room for further sessions.
 const IDLE_CROWDED_MAX: Duration = Duration::from_secs(60);
+
+/// Sessions that wait for an answer on a stream.
+pub type Awaiting = Arc<HashSet<SessionKey>>;
 
 /// Something that another worker may hold the other half of.
 #[derive(Debug)]
@@ -167,6 +171,12 @@ impl Join {
         self.held.len()
             + self.silent.len()
             + self.sessions.values().map(|it| it.waiting.len()).sum::<usize>()
+    }
+
+    /// Sessions that wait for an answer on a stream.
+    pub fn awaiting(&self) -> Awaiting {
+        let waits = self.sessions.iter().filter(|(_, it)| !it.waiting.is_empty());
+        Arc::new(waits.map(|(session, _)| *session).collect())
     }
 
     /// Sessions in use on each arm.

@@ -26,6 +26,7 @@ use super::exchange::Exchange;
 use super::join::{Crossing, What};
 use super::seen::{Grade, Seen, Unit};
 use super::session::{CallKey, SessionKey};
+use super::stream::UnderWay;
 use super::tally::Tally;
 
 /// No client that is asked replies much sooner, so the time of a call that took less is its own.
@@ -64,6 +65,7 @@ pub struct Report {
     sent: Option<Instant>,
     first_byte: Option<Duration>,
     made: bool,
+    under_way: Option<UnderWay>,
 }
 
 /// How an answer ended, as its body tells.
@@ -118,6 +120,7 @@ impl Report {
     /// A report that is still to be made.
     pub fn new(desk: Desk, call: Call, watch: Rc<RefCell<Watch>>, trace: Option<&str>) -> Report {
         let trace = trace.filter(|_| desk.access_log).map(Into::into);
+        let under_way = Some(UnderWay::new(&desk.tally));
         Report {
             desk,
             call,
@@ -134,6 +137,14 @@ impl Report {
             sent: None,
             first_byte: None,
             made: false,
+            under_way,
+        }
+    }
+
+    /// Its answer is a stream without an end of its own.
+    pub fn is_endless(&mut self) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.set_endless();
         }
     }
 
@@ -419,7 +430,7 @@ impl Report {
     pub fn hand_over(&mut self) -> Report {
         let watch = Rc::clone(&self.watch);
         let mut spent = Report::new(self.desk.clone(), self.call, watch, None);
-        spent.made = true;
+        (spent.made, spent.under_way) = (true, None);
         std::mem::replace(self, spent)
     }
 

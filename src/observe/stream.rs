@@ -16,6 +16,37 @@ use super::join::{Brings, Crossing, StreamEnd, What};
 use super::session::{CallKey, SessionKey};
 use super::tally::Tally;
 
+/// Keeps an exchange counted while it is under way.
+#[derive(Debug)]
+pub struct UnderWay {
+    tally: Rc<RefCell<Tally>>,
+    is_endless: bool,
+}
+
+impl UnderWay {
+    /// Counts an exchange until the guard is dropped.
+    pub fn new(tally: &Rc<RefCell<Tally>>) -> UnderWay {
+        tally.borrow_mut().now.calls += 1;
+        UnderWay { tally: Rc::clone(tally), is_endless: false }
+    }
+
+    /// It has become a stream without an end of its own.
+    pub fn set_endless(&mut self) {
+        if !std::mem::replace(&mut self.is_endless, true) {
+            let now = &mut self.tally.borrow_mut().now;
+            now.calls -= 1;
+            now.endless += 1;
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let now = &mut self.tally.borrow_mut().now;
+        *(if self.is_endless { &mut now.endless } else { &mut now.calls }) -= 1;
+    }
+}
+
 /// Keeps a stream counted as open.
 #[derive(Debug)]
 pub struct OpenStream {
@@ -82,6 +113,11 @@ impl SessionStream {
             is_session,
             end: Cell::new(StreamEnd::ByClient),
         }
+    }
+
+    /// The session that it belongs to, once that is known.
+    pub fn session(&self) -> Option<SessionKey> {
+        self.session.get()
     }
 
     /// The server has opened a session on it.

@@ -102,6 +102,10 @@ pub struct Gauges {
     pub connections: usize,
     /// Event streams on the way to clients.
     pub streams: PerArmCount,
+    /// Exchanges whose answer has an end, from the request's head to the answer's end.
+    pub calls: usize,
+    /// Streams without an end of their own.
+    pub endless: usize,
 }
 
 /// New sessions, as the weights sent them, beside what the weights asked for.

@@ -208,6 +208,7 @@ impl<B: Body<Data = Bytes, Error = AnswerFault> + Unpin> Body for Tap<B> {
                 self.end(match fault {
                     AnswerFault::Broken(_) => Close::Broken,
                     AnswerFault::Stalled => Close::Stalled { asked },
+                    AnswerFault::Stopping => Close::ClientLeft,
                 });
             }
             Poll::Ready(None) => self.end(Close::Complete),

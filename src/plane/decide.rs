@@ -37,6 +37,10 @@ pub(super) struct Alarms {
 impl Plane {
     /// Looks, and does what has to be done.
     pub fn decide(&self) {
+        if self.control.borrow().is_handed_over() {
+            // Another process does, or is about to.
+            return;
+        }
         let now = Instant::now();
         let around = self.surroundings();
         let judgement = self.measures.borrow_mut().judge.look(now, &around);

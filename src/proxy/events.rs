@@ -1,8 +1,9 @@
 //! An event stream on its way to the client: passed on at once, with a comment between two events
 //! when it has been silent, and with the message URI of a 2024-11-05 session made ours.
 //!
-//! Only the first event of a legacy stream is ever held back, until it is whole. Does not know:
-//! what the events say.
+//! Only the first event of a legacy stream is ever held back, until it is whole; and once the router
+//! ends, the stream may end before the server ends it, between two events. Does not know: what the
+//! events say.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +21,9 @@ use crate::observe::session::SessionKey;
 use crate::observe::stream::SessionStream;
 use crate::route::affinity::{tagged_uri, uri_tag};
 use crate::route::{Endpoint, RoutingTable};
+use crate::upstream::answer::AnswerFault;
+
+use super::parting::{Last, Stay};
 
 /// A comment, which every client skips.
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -80,6 +84,8 @@ pub struct Events<B> {
     reader: Option<Reader>,
     keep_alive: Option<(Duration, Pin<Box<Sleep>>)>,
     first: Option<First>,
+    /// Boxed, since most bodies have none.
+    stay: Option<Box<Stay>>,
 }
 
 /// The first event of a legacy stream, until it is whole.
@@ -95,22 +101,29 @@ struct First {
 impl<B> Events<B> {
     /// A body that is no event stream.
     pub fn not_a_stream(inner: B) -> Events<B> {
-        Events { inner, reader: None, keep_alive: None, first: None }
+        Events { inner, reader: None, keep_alive: None, first: None, stay: None }
     }
 
     /// An event stream, kept alive by a comment after each silence of this length. With `uri`, its
-    /// first event may name the message URI of a legacy session.
-    pub fn stream(inner: B, keep_alive: Option<Duration>, uri: Option<MessageUri>) -> Events<B> {
+    /// first event may name the message URI of a legacy session. `stay` tells when it is to end.
+    pub fn stream(
+        inner: B,
+        keep_alive: Option<Duration>,
+        uri: Option<MessageUri>,
+        stay: Stay,
+    ) -> Events<B> {
         let keep_alive = keep_alive.map(|after| (after, Box::pin(tokio::time::sleep(after))));
         let first = uri.map(|uri| First { uri, held: Vec::new(), data: Kept::new(HELD_MAX) });
-        Events { inner, reader: Some(Reader::default()), keep_alive, first }
+        let (reader, stay) = (Some(Reader::default()), Some(Box::new(stay)));
+        Events { inner, reader, keep_alive, first, stay }
     }
 
     /// Reads a piece and returns what goes out for it.
     fn pass(&mut self, data: Bytes) -> Bytes {
         let Some(reader) = self.reader.as_mut() else { return data };
         let Some(mut first) = self.first.take() else {
-            read_on(reader, &data);
+            let has_id = read_on(reader, &data);
+            self.note_id(has_id);
             return data;
         };
         let (mut out, mut rest) = (Vec::new(), &data[..]);
@@ -119,12 +132,13 @@ impl<B> Events<B> {
             first.held.extend_from_slice(line);
             rest = &rest[line.len()..];
             if let Some(event) = event {
-                read_on(reader, rest);
+                let has_id = read_on(reader, rest) || event.has_id;
                 match first.uri.rewritten(event, &first.data) {
                     Some(own) => out.extend_from_slice(own.as_bytes()),
                     None => out.extend_from_slice(&first.held),
                 }
                 out.extend_from_slice(rest);
+                self.note_id(has_id);
                 return out.into();
             }
             if (line.ends_with(b"\n") || line.ends_with(b"\r")) && reader.at_boundary() {
@@ -151,8 +165,24 @@ impl<B> Events<B> {
         self.first.as_ref().is_none_or(|first| first.held.is_empty())
     }
 
+    fn note_id(&mut self, has_id: bool) {
+        if let Some(stay) = self.stay.as_mut().filter(|_| has_id) {
+            stay.is_resumable();
+        }
+    }
+
+    fn is_between_events(&self) -> bool {
+        self.holds_nothing() && self.reader.as_ref().is_some_and(Reader::at_boundary)
+    }
+
+    /// Whether it ends here, and how.
+    fn last(&mut self) -> Option<Last> {
+        let last = self.stay.as_mut()?.last()?;
+        self.is_between_events().then_some(last)
+    }
+
     fn poll_comment(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        let fits = self.holds_nothing() && self.reader.as_ref().is_some_and(Reader::at_boundary);
+        let fits = self.is_between_events();
         let Some((after, timer)) = &mut self.keep_alive else { return Poll::Pending };
         loop {
             ready!(timer.as_mut().poll(cx));
@@ -164,21 +194,30 @@ impl<B> Events<B> {
     }
 }
 
-fn read_on(reader: &mut Reader, mut data: &[u8]) {
-    while let (used, Some(_)) = reader.next(data, &mut ()) {
+/// Reads a piece; whether an event with an id ends in it.
+fn read_on(reader: &mut Reader, mut data: &[u8]) -> bool {
+    let mut has_id = false;
+    while let (used, Some(event)) = reader.next(data, &mut ()) {
         data = &data[used..];
+        has_id |= event.has_id;
     }
+    has_id
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Events<B> {
+impl<B: Body<Data = Bytes, Error = AnswerFault> + Unpin> Body for Events<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = AnswerFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         loop {
+            match self.last() {
+                Some(Last::End) => return Poll::Ready(None),
+                Some(Last::Cut) => return Poll::Ready(Some(Err(AnswerFault::Stopping))),
+                None => {}
+            }
             match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers of an answer mean nothing in MCP and are dropped.
@@ -196,6 +235,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Events<B> {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => {
+                    if let Some(stay) = &mut self.stay
+                        && stay.poll(cx).is_ready()
+                        && self.last().is_some()
+                    {
+                        continue;
+                    }
                     let comment = ready!(self.poll_comment(cx));
                     return Poll::Ready(Some(Ok(Frame::data(comment))));
                 }

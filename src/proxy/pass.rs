@@ -23,6 +23,7 @@ use crate::upstream::rewrite;
 use super::Worker;
 use super::events::{Events, MessageUri};
 use super::inbound::Inbound;
+use super::parting::{Carries, Stay};
 use super::reply::{Refusal, ReplyBody};
 
 /// Passes an answer on.
@@ -42,12 +43,16 @@ pub fn answer(
     tag_session(table, inbound, &endpoint, &mut head)?;
     let reading = reading(inbound, &head.headers);
     let session_stream = session_stream(worker, inbound, &endpoint, &head);
+    if reading == Reading::Stream && inbound.is_endless() {
+        inbound.report.is_endless();
+    }
     let open = (reading == Reading::Stream).then(|| OpenStream::new(&worker.tally, endpoint.arm));
     let body = Tap::new(body, inbound.report.hand_over(), reading, session_stream.clone(), open);
     let origin = config.public_origin.clone().or_else(|| inbound.client.origin());
     let origin = origin.unwrap_or_default();
     rewrite::response(&mut head, &endpoint, &origin, inbound.head.uri.path(), config);
     let body = if reading == Reading::Stream {
+        let stay = Stay::new(&worker.parting, carries(inbound, session_stream.clone()));
         let uri = message_uri(table, inbound, &endpoint, origin, session_stream);
         if uri.is_some() {
             // It may become longer by a tag.
@@ -56,7 +61,7 @@ pub fn answer(
         // A length could not be kept to once a comment is put in.
         let keep_alive =
             config.timeouts.keep_alive.filter(|_| !head.headers.contains_key(CONTENT_LENGTH));
-        Events::stream(body, keep_alive, uri)
+        Events::stream(body, keep_alive, uri, stay)
     } else {
         Events::not_a_stream(body)
     };
@@ -95,8 +100,7 @@ fn session_stream(
     if !head.status.is_success() {
         return None;
     }
-    let resumes = inbound.head.headers.contains_key(LAST_EVENT_ID);
-    let brings = if resumes { Brings::Answers } else { Brings::News };
+    let brings = if resumes(inbound) { Brings::Answers } else { Brings::News };
     match (inbound.call.kind, inbound.report.session()) {
         (Kind::Stream, Some(session)) if inbound.in_session => {
             Some(SessionStream::of(&worker.tally, endpoint.arm, session, brings))
@@ -105,6 +109,21 @@ fn session_stream(
             Some(SessionStream::of_legacy(&worker.tally, endpoint.arm))
         }
         _ => None,
+    }
+}
+
+/// Whether a client goes on with a stream, maybe that of a call whose answer is still to come.
+fn resumes(inbound: &Inbound) -> bool {
+    inbound.head.headers.contains_key(LAST_EVENT_ID)
+}
+
+/// What a stream is for, as far as its end depends on that.
+fn carries(inbound: &Inbound, stream: Option<Rc<SessionStream>>) -> Carries {
+    match inbound.call.kind {
+        Kind::Stream if inbound.in_session && !resumes(inbound) => Carries::News,
+        Kind::Stream | Kind::LegacyStream => Carries::Session(stream),
+        _ if inbound.is_endless() => Carries::Subscription,
+        _ => Carries::Answer,
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod files;
 
+mod handover;
+
 mod lock;
 
 mod read;
@@ -121,7 +123,8 @@ pub struct Journal {
     failures: u64,
     dropped: u64,
     recent: Recent,
-    _lock: Lock,
+    /// `None` while another process has the journal.
+    lock: Option<Lock>,
 }
 
 impl Journal {
@@ -168,7 +171,7 @@ impl Journal {
             failures: 0,
             dropped: 0,
             recent: Recent::default(),
-            _lock: lock,
+            lock: Some(lock),
         };
         Ok((journal, restored))
     }
@@ -277,7 +280,9 @@ impl Journal {
     /// Lets a line wait, and a next start know of that. Of too many the oldest are given up, and one
     /// line will say how many.
     fn keep(&mut self, entry: Entry) {
-        self.reserve.spend();
+        if self.lock.is_some() {
+            self.reserve.spend();
+        }
         self.pending.push_back(entry);
         if self.pending.len() > PENDING_MAX
             && let Some(lost) = self.pending.pop_front()
@@ -295,6 +300,9 @@ impl Journal {
 
     /// Writes these lines, all or none.
     fn append(&mut self, entries: &[Entry], sync: Sync) -> io::Result<()> {
+        if self.lock.is_none() {
+            return Err(handover::elsewhere());
+        }
         if self.len > self.bytes_max
             && let Err(error) = self.rotate()
         {

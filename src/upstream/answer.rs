@@ -28,6 +28,9 @@ pub enum AnswerFault {
     /// Nothing came for too long.
     #[error("the answer stalled")]
     Stalled,
+    /// The router stops, and the client is to see that this is not the end.
+    #[error("the router stops")]
+    Stopping,
 }
 
 /// The connection that an answer comes on.

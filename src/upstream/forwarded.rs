@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use ipnet::IpNet;
+
+use crate::names::Network;
 
 /// `Forwarded` of RFC 7239.
 const FORWARDED: HeaderName = http::header::FORWARDED;
@@ -51,10 +52,10 @@ pub struct Client {
 
 impl Client {
     /// Reads a request's claims.
-    pub fn of(peer: Peer, uri: &Uri, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
+    pub fn of(peer: Peer, uri: &Uri, headers: &HeaderMap, trusted: &[Network]) -> Client {
         let own_scheme = if peer.secure { "https" } else { "http" };
         let peer = peer.address.ip().to_canonical();
-        let trusts = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+        let trusts = |address: IpAddr| trusted.iter().any(|net| net.contains(address));
         let own_host = headers.get(HOST).cloned().or_else(|| {
             uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
         });
@@ -216,7 +217,7 @@ mod tests {
         for (name, value) in headers {
             map.append(name, value.parse().unwrap());
         }
-        let nets: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        let nets: Vec<Network> = trusted.iter().map(|net| net.parse().unwrap()).collect();
         let peer = Peer { address: SocketAddr::new(peer.parse().unwrap(), 1), secure: false };
         let client = Client::of(peer, &Uri::from_static("/mcp"), &map, &nets);
         client.write_to(&mut map);
@@ -261,7 +262,7 @@ mod tests {
     #[test]
     fn tls_is_seen_unless_a_trusted_proxy_says_otherwise() {
         let address = SocketAddr::from(([10, 0, 0, 1], 1));
-        let all: IpNet = "10.0.0.0/8".parse().unwrap();
+        let all: Network = "10.0.0.0/8".parse().unwrap();
         for (claim, trusted, want) in [
             (None, [].as_slice(), "https"),
             (Some("http"), &[], "https"),

@@ -2,6 +2,8 @@
 //!
 //! Does not know: sockets.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -101,4 +103,28 @@ pub struct StateRestored {
 pub struct MakeBackup {
     /// What for.
     pub reason: String,
+}
+
+/// `POST /v1/upgrade`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// The new program, as an absolute path; left out: the file that the router was started from.
+    #[serde(default)]
+    pub binary: Option<PathBuf>,
+}
+
+/// The answer: another process has taken over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The process that takes in clients now.
+    pub pid: u32,
+    /// What it is.
+    pub version: String,
+    /// The process that finishes what it has.
+    pub from_pid: u32,
+    /// What that is.
+    pub from_version: String,
+    /// How long that may take, in milliseconds.
+    pub drain_ms: u64,
 }

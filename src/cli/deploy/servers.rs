@@ -53,7 +53,7 @@ pub(super) fn missing(arm: Arm, command: &str, file: Option<&std::path::Path>) -
          start   = [\"systemctl\", \"start\", \"mcp@{arm}\"]\n\
          stop    = [\"systemctl\", \"stop\", \"mcp@{arm}\"]\n\
          restart = [\"systemctl\", \"restart\", \"mcp@{arm}\"]\n\n\
-         ready examples: config/lifecycle-systemd.toml, config/lifecycle-docker.toml"
+         ready examples: config/examples/systemd, config/lifecycle-docker.toml"
     )
 }
 

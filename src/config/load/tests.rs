@@ -100,7 +100,7 @@ fn every_shipped_file_loads_with_every_profile() {
             seen += 1;
         }
     }
-    assert!(seen >= 6, "only {seen}");
+    assert!(seen >= 5, "only {seen}");
 }
 
 #[test]

@@ -189,3 +189,44 @@ async fn a_stream_that_takes_nothing_is_ended_alone() {
     assert!(matches!(scene.pace.due(scene.at(36)), Due::Stream(_)));
     assert!(matches!(scene.pace.due(scene.at(36)), Due::Later(None)));
 }
+
+/// The end begins at this second and is over 30 s later.
+fn end(scene: Scene, second: u32) -> Scene {
+    let over = scene.at(second + 30);
+    scene.then(second, |pace, now| pace.begin_end(now, over))
+}
+
+#[test]
+fn at_the_end_one_second_of_silence_is_enough() {
+    end(Scene::new(false).then(5, visit), 5).due(6, "Idle");
+    end(Scene::new(false).then(5, visit), 5).then(5, bytes).then(7, visit).due(8, "Idle");
+    // Not before a request that is there is answered.
+    let scene = end(Scene::new(false).then(1, |pace, _| assert_eq!(pace.begin(), 1)), 5);
+    assert!(scene.pace.is_last());
+    scene.nothing_due();
+    scene.then(20, |pace, now| pace.end(1, now)).due(21, "Idle");
+    let mut long_silent = Scene::new(false).then(5, visit).then(20, |pace, now| {
+        pace.begin_end(now, now + 30 * S);
+    });
+    assert!(matches!(long_silent.pace.due(long_silent.at(20)), Due::Idle));
+}
+
+#[test]
+fn at_the_end_a_head_has_three_seconds_more() {
+    end(Scene::new(false), 1).due(4, "Cut(Header)");
+    end(Scene::new(false).then(5, visit).then(6, bytes), 7).due(10, "Cut(Header)");
+    end(Scene::new(false).then(5, visit), 5).then(5, bytes).due(8, "Cut(Header)");
+    // Never more than it would have had.
+    end(Scene::new(false), 9).due(10, "Cut(Header)");
+}
+
+#[test]
+fn at_the_end_http2_says_farewell_at_once() {
+    let scene = end(Scene::new(true).then(1, visit), 2);
+    assert!(!scene.pace.is_last());
+    scene.due(7, "Over");
+    let begin = |pace: &mut Pace, _: Instant| assert_eq!(pace.begin(), 2);
+    let scene = end(Scene::new(true).then(1, visit), 2).then(3, begin);
+    scene.nothing_due();
+    scene.then(9, |pace, now| pace.end(2, now)).due(14, "Over");
+}

@@ -1,12 +1,12 @@
 //! Streams in pieces: what is not rewritten comes out as it went in, however it was cut.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::task::Waker;
 
 use http::Uri;
 use proptest::prelude::*;
 
+use super::super::parting::Carries;
 use super::*;
 use crate::mcp::{Call, Era, Kind, Method};
 use crate::names::Arm;
@@ -19,18 +19,22 @@ struct Pieces(VecDeque<Bytes>);
 
 impl Body for Pieces {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = AnswerFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
         Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+fn stay() -> Stay {
+    Stay::new(&Rc::default(), Carries::Answer)
 }
 
 fn uri() -> MessageUri {
@@ -48,7 +52,7 @@ fn through(stream: &[u8], sizes: &[usize], uri: Option<MessageUri>) -> Vec<u8> {
         pieces.push_back(Bytes::copy_from_slice(piece));
         rest = later;
     }
-    let mut events = Events::stream(Pieces(pieces), None, uri);
+    let mut events = Events::stream(Pieces(pieces), None, uri, stay());
     let (mut out, mut cx) = (Vec::new(), Context::from_waker(Waker::noop()));
     while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut events).poll_frame(&mut cx) {
         out.extend_from_slice(&frame.into_data().unwrap());
@@ -174,11 +178,11 @@ async fn comments_come_in_silence_and_between_events_only() {
     struct Silent(Pieces);
     impl Body for Silent {
         type Data = Bytes;
-        type Error = Infallible;
+        type Error = AnswerFault;
         fn poll_frame(
             mut self: Pin<&mut Self>,
             cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
             match Pin::new(&mut self.0).poll_frame(cx) {
                 Poll::Ready(None) => Poll::Pending,
                 other => other,
@@ -188,7 +192,7 @@ async fn comments_come_in_silence_and_between_events_only() {
     let after = Duration::from_secs(15);
     for (piece, comment) in [("data: 1\n\n", true), ("data: 1\n", false), (": hi", false)] {
         let silent = Silent(Pieces([Bytes::from(piece)].into()));
-        let mut events = Events::stream(silent, Some(after), None);
+        let mut events = Events::stream(silent, Some(after), None, stay());
         let mut next = async || {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut events).poll_frame(cx));
             let frame = tokio::time::timeout(2 * after, frame).await.ok()?;

@@ -33,6 +33,11 @@ impl Reserve {
         self.path.exists()
     }
 
+    /// Whether it is there, whole.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
     /// Makes it, unless it is there or there is no room.
     pub(super) fn make(&mut self) {
         if self.is_held {
