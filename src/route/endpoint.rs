@@ -239,3 +239,73 @@ impl Drop for InFlight {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::table;
+    use super::*;
+    use crate::tls::Version;
+
+    fn endpoint(url: &str) -> Arc<Endpoint> {
+        Arc::clone(&table(&[url], &["http://b:1/mcp"], 0, |_| {}).arms.primary.endpoints[0])
+    }
+
+    #[test]
+    fn tls_is_taken_over_where_it_differs() {
+        let client = |least| Arc::new(Client::new(None, None, None, least, "[a.tls]").unwrap());
+        let endpoint = endpoint("https://a:1/mcp");
+        let (old, new) = (client(Version::Tls12), client(Version::Tls13));
+        endpoint.set_tls(&old);
+        let before = endpoint.tls().unwrap();
+        endpoint.set_tls(&client(Version::Tls12));
+        assert!(Arc::ptr_eq(&endpoint.tls().unwrap(), &before), "alike: connections stay");
+        endpoint.set_tls(&new);
+        assert!(Arc::ptr_eq(&endpoint.tls().unwrap(), &new));
+        assert!(self::endpoint("http://a:1/mcp").tls().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_address_needs_no_name_server() {
+        let addresses = endpoint("http://127.0.0.1:1/mcp").addresses().await;
+        assert_eq!(addresses.unwrap(), [IpAddr::from([127, 0, 0, 1])]);
+        assert!(endpoint("dns+http://a:1/mcp").addresses().await.is_err());
+    }
+
+    #[test]
+    fn calls_that_fail_in_a_row_make_an_endpoint_failing_once() {
+        let endpoint = endpoint("http://a:1/mcp");
+        let fail = |threshold| endpoint.note_failed_call(threshold);
+        for _ in 0..9 {
+            fail(Some(3));
+            fail(Some(3));
+            endpoint.note_call();
+            fail(None);
+        }
+        assert!(!endpoint.take_failing());
+        (0..3).for_each(|_| fail(Some(3)));
+        assert_eq!([(); 2].map(|()| endpoint.take_failing()), [true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubt_asks_for_a_handshake() {
+        let endpoint = endpoint("http://a:1/mcp");
+        let asked = || tokio::time::timeout(Duration::from_secs(1), endpoint.suspected());
+        asked().await.unwrap_err();
+        endpoint.doubt();
+        asked().await.unwrap();
+    }
+
+    #[test]
+    fn an_exchange_knows_where_it_is_and_whether_it_takes_room() {
+        let (one, two) = (endpoint("http://a:1/mcp"), endpoint("http://a:1/mcp"));
+        one.room().resize(1);
+        let inside = one.enter_if_room().unwrap();
+        assert!(one.enter_if_room().is_none() && inside.takes_room());
+        let stream = one.enter();
+        assert!(!stream.takes_room() && stream.is_on(&one) && !stream.is_on(&two));
+        drop((inside, stream));
+        assert_eq!((one.in_flight(), one.room().taken()), (0, 0));
+    }
+}

@@ -38,14 +38,11 @@ impl Room {
     pub fn resize(&self, limit: usize) {
         let before = self.limit.swap(limit, Ordering::Relaxed);
         if limit < before {
-            let less = before - limit;
-            let owed = less - self.free.forget_permits(less);
-            self.owed.fetch_add(owed, Ordering::Relaxed);
+            self.owed.fetch_add(before - limit, Ordering::AcqRel);
+            self.settle();
         } else {
             let more = limit - before;
-            let owed = more.min(self.owed.load(Ordering::Relaxed));
-            let paid = (0..owed).filter(|_| self.pays()).count();
-            self.free.add_permits(more - paid);
+            self.free.add_permits(more - self.pay(more));
         }
     }
 
@@ -86,16 +83,35 @@ impl Room {
 
     /// Leaves: the place goes to who has waited longest.
     pub fn leave(&self) {
-        if !self.pays() {
+        if self.pay(1) == 0 {
             self.free.add_permits(1);
+            // The limit may have been lowered since there was nothing to pay.
+            self.settle();
         }
     }
 
-    /// Takes one off what is owed, if anything is.
-    fn pays(&self) -> bool {
+    /// Takes at most so many off what is owed; returns how many.
+    fn pay(&self, most: usize) -> usize {
+        let rest = |owed: usize| (owed > 0).then(|| owed.saturating_sub(most));
         self.owed
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |owed| owed.checked_sub(1))
-            .is_ok()
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, rest)
+            .map_or(0, |owed| owed.min(most))
+    }
+
+    /// Gives up places that are free while some are owed. Who lowers the limit owes first and looks
+    /// for free places then, who leaves frees its own first and looks for debts then: one of the two
+    /// finds both.
+    fn settle(&self) {
+        loop {
+            // Unlike a load it is never behind.
+            let owed = self.owed.fetch_add(0, Ordering::AcqRel);
+            let gone = self.free.forget_permits(owed);
+            if gone == 0 {
+                return;
+            }
+            // Others may have paid meanwhile.
+            self.free.add_permits(gone - self.pay(gone));
+        }
     }
 }
 

@@ -282,3 +282,61 @@ fn by_id(arms: &PerArm<ArmTable>) -> HashMap<EndpointId, Arc<Endpoint>> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Live, tests as fixture};
+    use super::*;
+    use crate::names::EndpointUrl;
+
+    fn table() -> Arc<RoutingTable> {
+        fixture::table(&["http://a:1/mcp"], &["http://b:1/mcp"], 0, |_| {})
+    }
+
+    #[test]
+    fn another_course_is_in_force_at_once() {
+        let closed = Some(Closed { arm: Arm::Primary, sessions: OnRevert::Keep });
+        let split = Split::new(70, 30).unwrap();
+        let course = Course { split, stable: Arm::Secondary, closed: None };
+        let open = table().with_course(course);
+        assert_eq!((open.course(), open.generation), (course, 2));
+        assert!((open.effective.share(Arm::Secondary) - 0.3).abs() < 1e-9);
+        let shut = open.with_course(Course { closed, ..course });
+        assert!((shut.effective.share(Arm::Secondary) - 1.0).abs() < 1e-9);
+        assert_eq!(Arm::ALL.map(|arm| shut.is_closed(arm)), [true, false]);
+    }
+
+    #[test]
+    fn tools_are_kept_until_there_are_others() {
+        let lists = PerArm { primary: Some(vec!["add".to_owned()]), secondary: None };
+        let with = table().with_tools(Arc::new(Tools::default().with(&lists)));
+        assert_eq!((with.tools.labelled(), with.generation), (1, 2));
+        assert_eq!(with.with_course(with.course()).tools.labelled(), 1);
+    }
+
+    #[test]
+    fn a_session_is_found_when_the_arms_have_changed_places() {
+        let table = table();
+        let url: EndpointUrl = "http://a:1/mcp".parse().unwrap();
+        let id = |arm| EndpointId::of(arm, &url);
+        for arm in Arm::ALL {
+            assert_eq!(table.endpoint(id(arm)).unwrap().url, url);
+        }
+        assert!(table.endpoint(EndpointId([0; 6])).is_none());
+    }
+
+    #[test]
+    fn what_is_published_is_in_force_and_its_limits_with_it() {
+        let live = Live::new(table().with_course(table().course()));
+        let limit = || live.load().arms.primary.endpoints[0].room().limit();
+        let before = (live.load().generation, limit());
+        let mut config = Config::clone(&live.load().config);
+        config.limits.in_flight = before.1 + 1;
+        let now = live.load();
+        let keys = (Arc::clone(&now.keys), Arc::clone(&now.salt));
+        let next = now.with_config(Arc::new(config), now.course(), keys.0, keys.1);
+        assert_eq!((live.load().generation, limit()), before, "not before it is published");
+        live.publish(next);
+        assert_eq!((live.load().generation, limit()), (before.0 + 1, before.1 + 1));
+    }
+}

@@ -158,7 +158,7 @@ mod tests {
             Tools::default().with(&PerArm { primary: Some(names.clone()), secondary: None });
         assert_eq!(tools.label("tool100"), ToolLabel::OTHER);
         assert_eq!(tools.text(tools.label("tool99")), "tool99");
-        assert_eq!(tools.unlabelled(), 200);
+        assert_eq!((tools.labelled(), tools.unlabelled()), (100, 200));
         // What is listed no more and has no label is forgotten.
         let later = tools.with(&lists(&["another"], &[]));
         assert_eq!(later.unlabelled(), 1);
@@ -173,7 +173,8 @@ mod tests {
         let one =
             Tools::default().with(&PerArm { primary: Some(vec!["a".into()]), secondary: None });
         assert!(!one.is_only_on_other(Arm::Secondary, "a"));
-        let both = one.with(&lists(&["a"], &["b"]));
+        let both = one.with(&lists(&["a", "c"], &["b", "c"]));
+        assert!(Arm::ALL.iter().all(|arm| !both.is_only_on_other(*arm, "c")));
         assert!(both.is_only_on_other(Arm::Secondary, "a"));
         assert!(!both.is_only_on_other(Arm::Primary, "a"));
         assert!(!both.is_only_on_other(Arm::Primary, "nowhere"));

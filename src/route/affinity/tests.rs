@@ -92,6 +92,20 @@ fn a_session_waits_for_the_address_of_its_server() {
 }
 
 #[test]
+fn only_a_session_has_a_name_at_its_server() {
+    let table = table(50);
+    let id = table.keys.attach(table.arms.primary.endpoints[0].id, "x").unwrap();
+    for (headers, want) in [
+        (&[("mcp-session-id", id.as_str())][..], Some(UpstreamSession::Id("x".into()))),
+        (&[TOKEN], None),
+        (&[], None),
+    ] {
+        let place = found(&table, "POST /mcp", headers, b"tools/call").unwrap();
+        assert_eq!(place.upstream_session(), want.as_ref());
+    }
+}
+
+#[test]
 fn requests_without_a_session() {
     let table = table(50);
     for (request, headers, method, want) in [
