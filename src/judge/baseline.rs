@@ -98,6 +98,7 @@ mod tests {
         let mut baseline = Baseline::default();
         (0..100).for_each(|_| baseline.absorb(&minute(100, 10), Arm::Primary));
         assert!((baseline.get(calls_of("quick")).unwrap().count - REMEMBERED).abs() < 1e-9);
+        assert!(baseline.get(calls_of("quick")).unwrap().variance() < 1e-9, "all took the same");
         (0..100).for_each(|_| baseline.absorb(&minute(100, 20), Arm::Primary));
         let speed = baseline.get(calls_of("quick")).unwrap().mean().exp();
         assert!((0.0195..0.0201).contains(&speed), "{speed}");

@@ -90,23 +90,30 @@ mod tests {
     /// So many sessions of so many calls; each session is by `apart` slower than the one before, and
     /// its calls lie about that.
     fn minute(sessions: u32, calls: u32, apart: f64) -> Minute {
+        of_units(sessions, calls, apart, &[|session| Unit::Session(SessionKey::of(&session))])
+    }
+
+    /// The same with each call made once by each of these.
+    fn of_units(sessions: u32, calls: u32, apart: f64, units: &[fn([u8; 4]) -> Unit]) -> Minute {
         let (stratum, mut clusters, mut minute) =
             (calls_of("quick"), Clusters::default(), Minute::default());
         for session in 0..sessions {
             for call in 0..calls {
                 let log = f64::from(session) * apart + f64::from(call * 7 % calls) * 0.001;
                 let waited = Duration::from_secs_f64(log.exp());
-                minute.times.entry(stratum).or_default().primary.add(waited);
-                clusters.add(&[Seen {
-                    unit: Unit::Session(SessionKey::of(&session.to_be_bytes())),
-                    opens: false,
-                    arm: Arm::Primary,
-                    method: stratum.method,
-                    tool: stratum.tool,
-                    grade: Grade::Good,
-                    denied: false,
-                    waited: Some(waited),
-                }]);
+                for unit in units {
+                    minute.times.entry(stratum).or_default().primary.add(waited);
+                    clusters.add(&[Seen {
+                        unit: unit(session.to_be_bytes()),
+                        opens: false,
+                        arm: Arm::Primary,
+                        method: stratum.method,
+                        tool: stratum.tool,
+                        grade: Grade::Good,
+                        denied: false,
+                        waited: Some(waited),
+                    }]);
+                }
             }
         }
         minute.spread = clusters.close(&minute.times);
@@ -125,6 +132,14 @@ mod tests {
         let (one, other) = (minute(10, 10, 0.5), minute(10, 10, 0.5));
         let longer = effect(&[&one, &other]);
         assert!((19.0..=20.0).contains(&longer), "{longer}");
+        // Half of the calls are nobody's else: they are as good as independent.
+        let half = of_units(
+            10,
+            10,
+            0.5,
+            &[|session| Unit::Session(SessionKey::of(&session)), |_| Unit::Alone],
+        );
+        assert!((5.25..=5.5).contains(&effect(&[&half])), "{}", effect(&[&half]));
         assert!((effect(&[]) - 1.0).abs() < 1e-9);
         assert!((design_effect(&[&one], Arm::Secondary) - 1.0).abs() < 1e-9);
     }

@@ -104,6 +104,18 @@ mod tests {
     }
 
     #[test]
+    fn the_gamma_function_is_that_of_factorials() {
+        let mut factorial = 1.0_f64;
+        for number in 1..=20 {
+            let told = ln_gamma(f64::from(number));
+            assert!((told - factorial.ln()).abs() < 2e-13, "{number}: {told}");
+            factorial *= f64::from(number);
+        }
+        let half = std::f64::consts::PI.sqrt().ln();
+        assert!((ln_gamma(0.5) - half).abs() < 2e-13);
+    }
+
+    #[test]
     fn holds_the_middle_and_mirrors() {
         for calls in [0, 1, 2, 7, 73, 1000, 123_456, 5_000_000] {
             for events in [0, 1, calls / 100, calls / 3, calls] {

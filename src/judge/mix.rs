@@ -43,3 +43,45 @@ impl Hasher for Mix {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher as _, Hash as _};
+
+    use super::*;
+
+    /// The hash of a number after another one.
+    fn after(first: u64, second: u64) -> u64 {
+        let mut mix = Mix::default();
+        (first, second).hash(&mut mix);
+        mix.finish()
+    }
+
+    #[test]
+    fn each_bit_of_a_word_changes_half_of_the_hash() {
+        for bit in 0..64 {
+            let changed = |word| (after(7, word) ^ after(7, word ^ 1 << bit)).count_ones();
+            let mean = f64::from((0..200).map(changed).sum::<u32>()) / 200.0;
+            assert!((24.0..40.0).contains(&mean), "bit {bit}: {mean}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_written_counts() {
+        let hashes = [
+            Mixed::default().hash_one(1_u8),
+            Mixed::default().hash_one(2_u8),
+            Mixed::default().hash_one(3_isize),
+            Mixed::default().hash_one(4_isize),
+            Mixed::default().hash_one("a text"),
+            Mixed::default().hash_one("a texd"),
+            Mixed::default().hash_one("a text of 9 bytes"),
+            Mixed::default().hash_one("a text of 9 bytef"),
+            after(5, 6),
+            after(6, 5),
+        ];
+        for (at, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[..at].contains(hash), "{at}");
+        }
+    }
+}

@@ -123,6 +123,8 @@ mod tests {
             (1_000_000_000, 0, 0, Some(0)),
             (100, 50, 1_397, None),
             (100, 5, 178, None),
+            (100, 1, 25, Some(45)),
+            (50, 1, 75, Some(281)),
         ] {
             let told = told(calls, faults);
             assert_eq!((told.clean_calls, told.more_calls), (clean, usual), "{faults}/{calls}");

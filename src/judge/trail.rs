@@ -116,6 +116,16 @@ mod tests {
     }
 
     #[test]
+    fn fifty_calls_make_a_limit() {
+        for (calls, is_enough) in [(49, false), (50, true)] {
+            let mut trail = Trail::default();
+            (0..calls).for_each(|_| trail.absorb(Duration::from_secs(1)));
+            trail.close(1);
+            assert_eq!(trail.limits().is_some(), is_enough, "{calls}");
+        }
+    }
+
+    #[test]
     fn sides_are_compared_within_a_step() {
         let mut trail = Trail::default();
         assert_eq!(trail.difference(), None);

@@ -164,6 +164,7 @@ mod tests {
         check("GET /mcp", Some("2025-11-25"), None, (Legacy, Kind::Stream, "_stream"));
         check("DELETE /mcp", None, None, (Legacy, Kind::Delete, "_delete"));
         check("GET /sse", None, None, (Legacy, Kind::LegacyStream, "_stream"));
+        check("GET /sse", modern, None, (Legacy, Kind::LegacyStream, "_stream"));
         check("POST /messages/", modern, None, (Legacy, Kind::Post, "_other"));
         check("OPTIONS /mcp", None, None, (Legacy, Kind::Preflight, "_none"));
         check("PUT /mcp", None, None, (Legacy, Kind::Unsupported, "_none"));
@@ -176,6 +177,33 @@ mod tests {
             (Legacy, Kind::Other, "_none"),
         );
         check("POST /token", None, None, (Legacy, Kind::Other, "_none"));
+    }
+
+    #[test]
+    fn a_slash_at_the_end_of_a_path_makes_no_difference() {
+        for (mcp, path) in [("/", "/"), ("/mcp/", "/mcp"), ("/mcp/", "/mcp/"), ("/mcp", "/mcp/")] {
+            let paths = Paths { mcp, ..PATHS };
+            assert_eq!(kind(&HttpMethod::POST, path, paths), Kind::Post, "{mcp} {path}");
+        }
+    }
+
+    #[test]
+    fn sessions_are_opened_by_initialize_and_by_the_stream_of_2024() {
+        let body = |call: Call, method| call.with_body(Shape::Request(method));
+        let mut headers = HeaderMap::new();
+        let of =
+            |http, path, headers: &HeaderMap, by_uri| Call::of(&http, path, headers, PATHS, by_uri);
+        let post = of(HttpMethod::POST, "/mcp", &headers, false);
+        assert!(body(post, Method::INITIALIZE).opens_session());
+        assert!(!body(post, Method::CALL).opens_session());
+        assert!(!post.with_body(Shape::Batch { initialize: true }).opens_session());
+        let by_uri = of(HttpMethod::POST, "/messages", &headers, true);
+        assert!(!body(by_uri, Method::INITIALIZE).opens_session());
+        assert!(of(HttpMethod::GET, "/sse", &headers, false).opens_session());
+        assert!(!of(HttpMethod::GET, "/mcp", &headers, false).opens_session());
+        headers.insert(header::PROTOCOL_VERSION, "2026-07-28".parse().unwrap());
+        let modern = of(HttpMethod::POST, "/mcp", &headers, false);
+        assert!(!body(modern, Method::INITIALIZE).opens_session());
     }
 
     #[test]

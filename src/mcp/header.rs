@@ -94,9 +94,17 @@ mod tests {
         assert_eq!(Era::of(&with(&[])), Era::Legacy);
         for version in LEGACY_VERSIONS {
             assert_eq!(Era::of(&with(&[(PROTOCOL_VERSION, version)])), Era::Legacy);
+            assert!(is_legacy(version), "{version}");
         }
+        assert!(!is_legacy("2026-07-28"));
         assert_eq!(Era::of(&with(&[(PROTOCOL_VERSION, "2026-07-28")])), Era::Modern);
         assert_eq!(Era::of(&with(&[(PROTOCOL_VERSION, "nonsense")])), Era::Modern);
+    }
+
+    #[test]
+    fn a_trace_is_read_from_its_header() {
+        assert_eq!(traceparent(&with(&[(TRACEPARENT, "00-0a-b7-01")])), Some("00-0a-b7-01"));
+        assert_eq!(traceparent(&with(&[(TRACESTATE, "a=b")])), None);
     }
 
     #[test]

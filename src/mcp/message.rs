@@ -97,7 +97,6 @@ impl Reader {
             _ if envelope.broken => Progress::Invalid,
             // What we cannot follow could be anything, so it is not sent on.
             Progress::TooDeep => Progress::Invalid,
-            Progress::Complete if envelope.array.is_none() && !envelope.object => Progress::Invalid,
             Progress::Complete if envelope.array == Some(0) => Progress::Invalid,
             Progress::Complete if self.shape() == Shape::Unknown => Progress::Invalid,
             other => other,
@@ -207,8 +206,6 @@ struct Params {
 struct Envelope {
     /// The document is an array of this many values.
     array: Option<usize>,
-    /// The document is an object.
-    object: bool,
     now: Message,
     place: Place,
     key: Option<Key>,
@@ -230,7 +227,7 @@ impl Envelope {
         let message = &mut self.now;
         match (message.method, message.id.take()) {
             (Some(_), Some(id)) if self.ids.len() < BATCH_IDS_MAX => self.ids.push(id),
-            (None, Some(id)) if self.array.is_none() => self.reply_id = Some(id),
+            (None, Some(id)) => self.reply_id = Some(id),
             _ => {}
         }
         self.initialize_in_batch |=
@@ -295,7 +292,6 @@ impl Visit for Envelope {
 
     fn open(&mut self, depth: usize, bracket: Bracket) {
         match (depth, bracket) {
-            (0, Bracket::Object) => self.object = true,
             (0, Bracket::Array) => self.array = Some(0),
             (1, bracket) if self.array.is_some() => {
                 self.broken |= bracket != Bracket::Object;

@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(Method::named(b"subscriptions/listen"), Method::LISTEN);
         assert_eq!(Method::named(b"tools/call\n"), Method::OTHER);
         assert_eq!(Method::named(b"_batch"), Method::OTHER);
+        assert_eq!(Method::CALL.to_string(), "tools/call");
     }
 
     #[test]
@@ -136,6 +137,8 @@ mod tests {
             if method.is_first_contact() {
                 assert!(method.is_read_only(), "{name}");
             }
+            let first = ["initialize", "server/discover"].contains(&name);
+            assert_eq!(method.is_first_contact(), first, "{name}");
         }
         assert!(!Method::named(b"tools/call").is_read_only());
         assert!(!Method::named(b"resources/read").is_read_only());

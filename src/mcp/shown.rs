@@ -118,6 +118,16 @@ mod tests {
         let long = json!("x".repeat(1_000_000));
         assert_eq!(json(&long, 5), "\"xxxx…");
         assert_eq!(json(&json!("天".repeat(100)), 3), "\"天天…");
+        assert_eq!(json(&json!("😀".repeat(100)), 10), format!("\"{}…", "😀".repeat(9)));
+        let mut start = Start { kept: Vec::new(), max: 4 };
+        assert_eq!(start.write(b"abc").unwrap() + start.write(b"de").unwrap(), 4);
+        assert!(start.write(b"f").is_err());
+    }
+
+    #[test]
+    fn a_name_has_128_characters() {
+        assert_eq!(plain("add"), "add");
+        assert_eq!(plain(&"x".repeat(200)), format!("{}…", "x".repeat(128)));
     }
 
     proptest! {

@@ -109,6 +109,17 @@ fn calls_of_one_bucket_count_whatever_their_order() {
 }
 
 #[test]
+fn what_a_unit_had_counts_towards_its_cap() {
+    let mut bench = Bench::new(3);
+    bench.table.open(session(1));
+    for (faults, counted) in [(1, 1), (5, 2)] {
+        assert!((0..faults).all(|_| bench.call(session(1), 0, true)));
+        assert_eq!(bench.close().0, (faults, counted));
+    }
+    assert!(!bench.call(session(1), 0, true));
+}
+
+#[test]
 fn kinds_have_caps_of_their_own() {
     let mut bench = Bench::new(1);
     bench.table.open(session(1));

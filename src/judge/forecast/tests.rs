@@ -94,8 +94,22 @@ fn what_is_said_of_time() {
          too little to go by"
     );
     assert_eq!(told(3.4, true), "");
+    assert_eq!(told(50.0 / 15.0, true), "", "50 are enough");
     assert!(told(999.0, false).contains("without noise_guard"));
     assert_eq!(told(1000.0, false), "");
+}
+
+#[test]
+fn probabilities_are_told_as_far_as_one_can_rely_on_them() {
+    for (share, words) in [
+        (0.0099, "less than 1 %"),
+        (0.01, "1 %"),
+        (0.5, "50 %"),
+        (0.99, "99 %"),
+        (0.9901, "more than 99 %"),
+    ] {
+        assert_eq!(chance(share), words);
+    }
 }
 
 proptest! {

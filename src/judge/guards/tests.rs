@@ -152,6 +152,11 @@ fn errors_are_told_with_their_numbers() {
     );
     assert_eq!(found.evidence["minutes"][1]["faults"]["secondary"], 7);
     assert_eq!(found.evidence["candidate"], "secondary");
+    let none = Minutes::new(Instant::now());
+    assert_eq!(
+        error_rate(&RULE, &none, Secondary).why,
+        "0 whole minutes of 2 that the rule looks at are over"
+    );
     let few = ErrorRate { min_requests: 100, ..RULE };
     assert_eq!(
         error_rate(&few, &minutes, Secondary).why,
@@ -288,6 +293,68 @@ fn speed_is_told_with_its_numbers() {
     assert_eq!(found.evidence["calls"]["secondary"], 180);
     let nothing = of(&NOISE, &Minutes::new(Instant::now()), &Baseline::default());
     assert_eq!((nothing.finding, nothing.worst), (Cannot, None));
+}
+
+#[test]
+fn a_tool_weighs_by_the_calls_of_both_arms() {
+    // Of harmonic weight 15 and 10; the candidate has 1/1.2 and 1/4 of the speed there.
+    let minutes = minutes([vec![
+        timed(Primary, calls_of("quick"), [1.0; 60]),
+        timed(Secondary, calls_of("quick"), [1.2; 20]),
+        timed(Primary, calls_of("slow"), [1.0; 20]),
+        timed(Secondary, calls_of("slow"), [4.0; 20]),
+    ]]);
+    let found = of(&LITERAL, &minutes, &Baseline::default());
+    assert_eq!(found.worst, Some(calls_of("slow")), "14 against 3");
+    assert_eq!(
+        found.why,
+        "over 1 minute and 40 calls the secondary has 0.515 of the baseline's speed; less than 0.8 \
+         is too slow"
+    );
+    assert_eq!(found.evidence["calls"], json!({ "primary": 80, "secondary": 40 }));
+}
+
+#[test]
+fn arms_that_are_alike_have_no_worst_tool() {
+    let quick = calls_of("quick");
+    let minutes = minutes([vec![about(Primary, quick, 60, 1.0), about(Secondary, quick, 60, 1.0)]]);
+    let found = of(&NOISE, &minutes, &Baseline::default());
+    assert_eq!(found.worst, None);
+    assert!(found.why.contains("has 1.000 of the baseline's speed; less"), "{}", found.why);
+}
+
+#[test]
+fn standard_errors_are_told() {
+    let quick = calls_of("quick");
+    let minutes = minutes([vec![about(Primary, quick, 60, 1.0), about(Secondary, quick, 60, 1.1)]]);
+    let why = of(&NOISE, &minutes, &Baseline::default()).why;
+    assert!(why.contains("speed, 6.3 standard errors, of which it takes 5; less"), "{why}");
+}
+
+#[test]
+fn few_calls_are_as_noisy_as_the_other_arms_and_sessions_make_them_noisier() {
+    let times = |seconds: &[f64]| {
+        let mut times = Moments::default();
+        for it in seconds {
+            times.add(Duration::from_secs_f64(*it));
+        }
+        times
+    };
+    let wild = times(&[1.0, 4.0, 1.0, 4.0, 1.0, 4.0, 1.0, 4.0, 1.0, 4.0]);
+    let noise = wild.variance();
+    for (count, of_candidate) in [(4, noise / 4.0), (5, 0.0)] {
+        for (candidate, stable) in [(1.0, 1.0), (2.0, 3.0)] {
+            let pair = Pair {
+                stratum: calls_of("quick"),
+                candidate: times(&vec![1.0; count]),
+                stable: wild,
+                is_recorded: false,
+                effect: Effect { candidate, stable },
+            };
+            let want = of_candidate * candidate + noise / 10.0 * stable;
+            assert!((pair.variance() - want).abs() < 1e-12, "{count}: {}", pair.variance());
+        }
+    }
 }
 
 proptest! {

@@ -1,8 +1,11 @@
 //! Minutes of time that is made up.
 
+use super::super::clusters::design_effect;
 use super::super::fixture::{calls_of, tally, timed};
 use super::*;
 use crate::mcp::Method;
+use crate::observe::seen::{Grade, Seen, Unit};
+use crate::observe::session::SessionKey;
 use crate::observe::tally::Labels;
 use crate::route::tools::ToolLabel;
 
@@ -136,4 +139,51 @@ fn times_are_kept_by_stratum_and_arm() {
     assert!((minute.times[&calls_of("slow")].secondary.count - 4.0).abs() < 1e-9);
     let other = Stratum { method: Method::CALL, tool: ToolLabel::OTHER };
     assert_eq!((minute.times.len(), minute.times.get(&other)), (2, None));
+}
+
+#[test]
+fn only_good_calls_that_have_a_time_are_timed() {
+    let mut minute = Minute::default();
+    minute.add(&ok(3));
+    let mut failed = timed(Arm::Primary, calls_of("quick"), [1.0]);
+    failed.exchanges = failed
+        .exchanges
+        .into_iter()
+        .map(|(it, n)| (Labels { outcome: Outcome::Timeout, ..it }, n))
+        .collect();
+    minute.add(&failed);
+    assert_eq!((minute.requests.primary, minute.times.len()), (4, 0));
+}
+
+#[test]
+fn how_times_lie_does_not_depend_on_how_often_they_are_collected() {
+    let start = Instant::now();
+    let times = [0.1, 0.2, 0.4, 0.7];
+    let seen = |times: &[f64]| {
+        let stratum = calls_of("quick");
+        let mut tally = timed(Arm::Primary, stratum, times.iter().copied());
+        for seconds in times {
+            tally.see(Seen {
+                unit: Unit::Session(SessionKey::of(&[u8::from(*seconds > 0.3)])),
+                opens: false,
+                arm: Arm::Primary,
+                method: stratum.method,
+                tool: stratum.tool,
+                grade: Grade::Good,
+                denied: false,
+                waited: Some(Duration::from_secs_f64(*seconds)),
+            });
+        }
+        tally
+    };
+    let (mut often, mut once) = (Minutes::new(start), Minutes::new(start));
+    for time in &times {
+        often.add(start + SECOND, &seen(std::slice::from_ref(time)));
+    }
+    once.add(start + SECOND, &seen(&times));
+    for minutes in [&mut often, &mut once] {
+        assert!(minutes.turn(start + LENGTH));
+    }
+    let effect = |minutes: &Minutes| design_effect(&minutes.judged(1).unwrap(), Arm::Primary);
+    assert!(effect(&once) > 1.5 && (effect(&often) - effect(&once)).abs() < 1e-9);
 }

@@ -67,12 +67,22 @@ fn with_good(more: &[Seen]) -> Vec<Seen> {
 }
 
 #[test]
+fn tests_have_the_words_of_labels_and_records() {
+    assert_eq!(Test::ALL.map(Test::as_str), ["relative", "absolute", "latency"]);
+}
+
+#[test]
 fn nothing_seen_is_nothing_told() {
     let told = after(100, |_| Vec::new());
     assert!(told.total < 1.0 && !told.hold && !told.revert && !told.common_cause);
     let unknown = (told.worst, told.performance, told.odds_ratio, told.fault_rate);
     assert_eq!(unknown, (None, None, None, None));
     assert_eq!((told.promotion.passes, told.promotion.more_calls), (false, Some(73)));
+    // One arm alone has a rate, and no odds to compare.
+    for (arm, has_rate) in [(A, false), (B, true)] {
+        let told = after(1, |_| vec![alone(arm, Grade::Good); 5]);
+        assert_eq!((told.odds_ratio, told.fault_rate.is_some()), (None, has_rate), "{arm}");
+    }
 }
 
 #[test]
@@ -92,7 +102,23 @@ fn each_test_sees_what_it_is_for() {
         let told = after(60, |_| with_good(&more));
         assert_eq!((told.revert, told.hold, told.common_cause), expected, "{name}: {told:?}");
         assert_eq!(told.denied >= HOLD, name == "refusals", "{name}");
+        let absolute = if told.common_cause { 0.0 } else { value(&told, Test::Absolute) };
+        let mean = (value(&told, Test::Relative) + absolute) / 3.0;
+        assert!((told.total / mean - 1.0).abs() < 1e-9, "{name}: {told:?}");
     }
+}
+
+#[test]
+fn another_alpha_holds_at_once() {
+    let mut evidence = Evidence::new(SETTINGS, B, 1e-9, 6);
+    let reached = (0..300).any(|_| {
+        evidence.see(&with_good(&[alone(B, Grade::Fault)]));
+        evidence.close_bucket();
+        evidence.told().total >= HOLD
+    });
+    assert!(reached && !evidence.told().revert);
+    evidence.set_alpha(0.1);
+    assert!(evidence.told().revert);
 }
 
 #[test]
@@ -119,6 +145,10 @@ fn slowness_holds_and_reverts_only_below_four_fifths() {
         }
         let told = evidence.told();
         assert_eq!((told.revert, told.hold), expected, "{millis} ms: {told:?}");
+        let counts = if millis > 113 { 1.0 } else { 0.0 };
+        let latency = value(&told, Test::Latency) * counts;
+        let mean = (value(&told, Test::Relative) + value(&told, Test::Absolute) + latency) / 3.0;
+        assert!((told.total / mean - 1.0).abs() < 1e-9, "{millis} ms: {told:?}");
         let performance = told.performance.unwrap();
         assert!((performance - 102.0 / (millis + 2) as f64).abs() < 1e-3, "{performance}");
     }

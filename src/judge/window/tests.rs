@@ -47,7 +47,9 @@ fn the_past_is_forgotten_after_two_minutes() {
     let start = Instant::now();
     let mut window = Window::new(start);
     for slot in 0..100 {
-        window.add(start + SLOT * slot, &tally(Arm::Primary, OTHERS, Outcome::Ok, 1));
+        for _ in 0..2 {
+            window.add(start + SLOT * slot, &tally(Arm::Primary, OTHERS, Outcome::Ok, 1));
+        }
     }
     assert_eq!(window.slots.len(), SLOTS);
 }
@@ -66,4 +68,32 @@ fn an_hour_in_slots_of_five_minutes_and_one_arm_forgotten() {
     assert_eq!((calls(&window, Arm::Primary), calls(&window, Arm::Secondary)), (60, 120));
     window.forget(Arm::Secondary);
     assert_eq!((calls(&window, Arm::Primary), calls(&window, Arm::Secondary)), (60, 0));
+}
+
+#[test]
+fn attempts_and_sessions_add_up() {
+    let start = Instant::now();
+    let mut window = Window::new(start);
+    let mut tally = Tally::default();
+    tally.failed_attempt(Arm::Primary, "unreachable");
+    tally.failed_attempt(Arm::Primary, "lost");
+    tally.failed_attempt(Arm::Secondary, "lost");
+    tally.sessions.secondary = 3;
+    // Twice in one slot, and in two slots.
+    for slot in [0, 0, 1] {
+        window.add(start + SLOT * slot, &tally);
+    }
+    let counts = window.last(start + SLOT, MINUTE);
+    assert_eq!(counts.failed_attempts, PerArm { primary: 6, secondary: 3 });
+    assert_eq!(counts.sessions, PerArm { primary: 0, secondary: 9 });
+}
+
+#[test]
+fn a_span_is_covered_as_far_as_there_was_time() {
+    let start = Instant::now();
+    let window = Window::new(start);
+    for (passed, covered) in [(0, 0), (30, 30), (60, 60), (90, 60)] {
+        let now = start + Duration::from_secs(passed);
+        assert_eq!(window.covered(now, MINUTE), Duration::from_secs(covered));
+    }
 }

@@ -115,6 +115,8 @@ fn what_is_no_message() {
         "[[]]",
         r#"{"method":1}"#,
         r#"{"method":["initialize"]}"#,
+        r#"{"method":1,"id":1,"result":{}}"#,
+        r#"{"method":["initialize"],"id":1,"result":{}}"#,
         r#"{"jsonrpc":"2.0"}"#,
         r#"{"method":"ping","method":"initialize"}"#,
         r#"{"id":1,"id":2,"method":"ping"}"#,
@@ -133,6 +135,25 @@ fn a_method_is_known_before_the_body_ends() {
     assert_eq!(reader.shape(), Shape::Request(Method::named(b"tools/call")));
     reader.feed(&b"x".repeat(1 << 20));
     assert_eq!(reader.progress(), Progress::Incomplete);
+    let mut reader = Reader::default();
+    reader.feed(br#"{"method":"notifications/cancelled","params":{"#);
+    let cancelled = Method::named(b"notifications/cancelled");
+    assert_eq!(reader.shape(), Shape::Notification(cancelled));
+}
+
+#[test]
+fn a_reply_says_what_it_answers() {
+    for (text, want) in [
+        (r#"{"id":3,"result":{"id":4}}"#, Some("3")),
+        (r#"{"error":{"code":1},"id":"a"}"#, Some("\"a\"")),
+        (r#"{"error":{"code":1}}"#, None),
+        (r#"{"id":3}"#, None),
+        (r#"{"id":3,"method":"ping"}"#, None),
+        (r#"[{"id":3,"result":{}}]"#, None),
+    ] {
+        let (_, reader) = reader([text.as_bytes()]);
+        assert_eq!(reader.reply_id().map(RequestId::as_json), want, "{text}");
+    }
 }
 
 #[test]

@@ -398,6 +398,8 @@ fn answers_that_come_on_the_stream_of_a_session() {
     check(facts, 202, "", "transport arm no_answer");
     check_close(facts, 202, "", Close::Broken, "transport arm broken");
     check_close(facts, 202, "", Close::ClientLeft, "cancelled nobody client_left");
+    let end = End::Head { status: 202, heard: Heard::WrongType, close: Close::Complete };
+    assert_eq!(words(verdict(&facts, end)), "transport arm no_answer");
     check(facts, 404, "", "client_error relative http_4xx");
     check(Facts { session_is_live: true, ..facts }, 404, "", "http_error arm session_lost");
 }
@@ -422,6 +424,10 @@ fn a_batch_is_as_bad_as_its_worst_answer() {
         ("", "ok nobody answered"),
         (r#",{"id":2,"error":{"code":-32020}}"#, "skew skew header_mismatch"),
         (r#",{"id":3,"result":{"isError":true}}"#, "tool_error relative is_error"),
+        (
+            r#",{"id":3,"result":{"isError":true}},{"id":4,"error":{"code":1}}"#,
+            "tool_error relative is_error",
+        ),
         (r#",{"id":4,"error":{"code":-32603}},{"method":"x"}"#, "rpc_error arm internal_error"),
     ] {
         let body = format!(r#"[{{"id":1,"result":{{}}}}{others},{{"id":9,"result":{{}}}}]"#);
@@ -432,6 +438,7 @@ fn a_batch_is_as_bad_as_its_worst_answer() {
     }
     check(batch, 200, "", "transport arm empty");
     check(batch, 400, &coded(-32600), "client_error relative http_4xx");
+    check(batch, 400, &format!("[{}]", coded(-32603)), "rpc_error arm internal_error");
 }
 
 #[test]

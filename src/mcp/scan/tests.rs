@@ -66,6 +66,7 @@ fn documents() {
         "[1,]",
         "{\"a\"}",
         "{\"a\":}",
+        "{\"a\";1}",
         "{a:1}",
         "{\"a\":1,}",
         "[1 2]",
@@ -83,15 +84,44 @@ fn documents() {
     ] {
         check(bad.as_bytes(), false);
     }
-    check(b"\"\xff\"", false);
-    check(b"\"\xc3\"", false);
-    check(b"\"\xed\xa0\x80\"", false);
+}
+
+#[test]
+fn text_is_utf8_whatever_the_pieces() {
+    let edges = "\u{80}\u{7ff}\u{800}\u{fff}\u{1000}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{3ffff}\
+                 \u{40000}\u{fffff}\u{100000}\u{10ffff}";
+    for (text, valid) in [
+        (edges.as_bytes(), true),
+        (b"\xff", false),
+        (b"\xc3", false),
+        (b"\xc3a\xa9", false),
+        (b"\x80", false),
+        (b"\xc1\xbf", false),
+        (b"\xe0\x9f\xbf", false),
+        (b"\xed\xa0\x80", false),
+        (b"\xf0\x8f\xbf\xbf", false),
+        (b"\xf4\x90\x80\x80", false),
+        (b"\xf5\x80\x80\x80", false),
+    ] {
+        let text = [b"\"", text, b"\""].concat();
+        check(&text, valid);
+        assert_eq!(scan(text.chunks(1)), scan([text.as_slice()]), "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_no_json_is_known_before_its_end() {
+    let mut scanner = Scanner::default();
+    scanner.feed(b"[}", &mut Notes::default());
+    assert_eq!(scanner.progress(), Progress::Invalid);
 }
 
 #[test]
 fn depth_is_bounded() {
     let deepest = [b"[".repeat(DEPTH_MAX), b"]".repeat(DEPTH_MAX)].concat();
     assert_eq!(scan([deepest.as_slice()]).0, Progress::Complete);
+    let objects = [b"{\"a\":".repeat(DEPTH_MAX), b"1".into(), b"}".repeat(DEPTH_MAX)].concat();
+    assert_eq!(scan([objects.as_slice()]).0, Progress::Complete);
     for more in ["", "]", "garbage"] {
         let text = [b"[".repeat(DEPTH_MAX + 1).as_slice(), more.as_bytes()].concat();
         assert_eq!(scan([text.as_slice()]).0, Progress::TooDeep, "{more}");

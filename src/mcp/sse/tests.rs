@@ -103,6 +103,16 @@ fn a_long_event_passes_in_pieces_and_is_not_kept() {
 }
 
 #[test]
+fn what_is_kept_has_a_limit_over_all_pieces() {
+    let mut kept = Kept::new(4);
+    for (piece, want) in [("ab", Some("ab")), ("cd", Some("abcd")), ("", Some("abcd")), ("e", None)]
+    {
+        kept.data(piece.as_bytes());
+        assert_eq!(kept.whole(), want.map(str::as_bytes), "{piece}");
+    }
+}
+
+#[test]
 fn boundaries_are_found_without_looking_at_data() {
     let mut reader = Reader::default();
     assert_eq!(reader.next(b"data: x\n", &mut ()), (8, None));
