@@ -40,6 +40,8 @@ mod forwarding;
 
 mod states;
 
+mod stopping;
+
 mod streams;
 
 mod split;
@@ -62,12 +64,17 @@ mod notify;
 
 mod manners;
 
+mod packaging;
+
 mod journal;
 
 mod health;
 
 mod verdicts;
 
+mod upgrade;
+
+mod living;
 mod upstream_tls;
 
 mod validate;
@@ -75,6 +82,8 @@ mod validate;
 mod known;
 
 mod life;
+
+mod supervised;
 
 mod watch;
 
@@ -105,3 +114,7 @@ mod rust_sdk;
 mod origins;
 
 mod conformance;
+
+mod container;
+
+mod chaos;

@@ -22,6 +22,8 @@ pub mod secure;
 
 pub mod server;
 
+pub mod supervisor;
+
 pub mod visitors;
 
 use std::future::Future;
@@ -36,6 +38,7 @@ pub use process::Process;
 pub use router::Router;
 pub use scrape::Scrape;
 pub use server::{Seen, Server, Step};
+pub use supervisor::Supervisor;
 
 /// Asks again and again until the answer is there.
 pub fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> impl Future<Output = T>
@@ -45,7 +48,7 @@ where
     within(10, what, ask)
 }
 
-/// The same for what may take longer; the only place where a test sleeps.
+/// The same for what may take longer; where tests sleep, so that they need not.
 pub fn within<T, F>(seconds: u32, what: &str, mut ask: impl FnMut() -> F) -> impl Future<Output = T>
 where
     F: Future<Output = Option<T>>,
@@ -60,6 +63,12 @@ where
         }
         panic!("not within {seconds} s: {what}");
     }
+}
+
+/// A number from the environment.
+#[expect(clippy::disallowed_methods, reason = "this is the program, and not what it tests")]
+pub fn given(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }
 
 /// An address where nobody listens.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom; a new arrow is added here, in the commit that needs it. `app` sees everyone.
-const MAY_USE: [(&str, &[&str]); 30] = [
+const MAY_USE: [(&str, &[&str]); 31] = [
     ("names", &[]),
     ("drain", &[]),
+    ("supervisor", &[]),
     ("dns", &["names"]),
     ("overload", &[]),
     ("descriptors", &[]),
@@ -40,8 +41,23 @@ const MAY_USE: [(&str, &[&str]); 30] = [
     (
         "plane",
         &[
-            "names", "dns", "overload", "tls", "config", "mcp", "route", "observe", "health",
-            "judge", "alerts", "rollout", "records", "notify", "control", "metrics",
+            "names",
+            "supervisor",
+            "dns",
+            "overload",
+            "tls",
+            "config",
+            "mcp",
+            "route",
+            "observe",
+            "health",
+            "judge",
+            "alerts",
+            "rollout",
+            "records",
+            "notify",
+            "control",
+            "metrics",
         ],
     ),
     (
@@ -58,9 +74,11 @@ const MAY_USE: [(&str, &[&str]); 30] = [
         "cli",
         &[
             "names",
+            "supervisor",
             "dns",
             "config",
             "lifecycle",
+            "listen",
             "mcp",
             "health",
             "validate",
@@ -79,6 +97,19 @@ const MAY_USE: [(&str, &[&str]); 30] = [
             "demo",
         ],
     ),
+];
+
+/// Which tests sleep, and why; all others wait for something.
+const MAY_SLEEP: [(&str, &str); 6] = [
+    ("tests/it/support.rs", "`within` asks again and again"),
+    (
+        "tests/it/rollouts/real.rs",
+        "that nobody is sent to an arm any more shows after a while only",
+    ),
+    ("tests/it/support/server.rs", "a server takes its time"),
+    ("tests/it/chaos.rs", "faults come at moments that are drawn"),
+    ("tests/it/chaos", "faults last, wires are slow, and clients pause"),
+    ("tests/it/tidy.rs", "looks for the word"),
 ];
 
 /// Lines of a file before its tests.
@@ -294,6 +325,24 @@ fn no_unwrap_outside_tests() {
         })
         .collect();
     none("unwrap outside tests", &wrong);
+}
+
+#[test]
+fn tests_do_not_sleep() {
+    let wrong: Vec<_> = sources("tests/it")
+        .iter()
+        .filter(|source| !MAY_SLEEP.iter().any(|(path, _)| source.path.starts_with(path)))
+        .flat_map(|source| {
+            source
+                .text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| line.contains("sleep(") || line.contains("sleep_until("))
+                .map(|(number, _)| format!("{}:{}", source.path.display(), number + 1))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    none("tests that sleep where they could wait for something", &wrong);
 }
 
 #[test]

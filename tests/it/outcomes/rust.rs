@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -25,9 +24,6 @@ use rmcp::{ErrorData, Peer, RoleServer, ServerHandler, schemars, tool, tool_hand
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-
-/// Longer than what a router takes for the race of a request with a closing connection.
-const SOON: Duration = Duration::from_millis(400);
 
 type Mcp = StreamableHttpService<Faulty, LocalSessionManager>;
 
@@ -54,16 +50,14 @@ pub async fn start(json: bool) -> (JoinSet<()>, SocketAddr) {
 async fn connection(stream: TcpStream, mcp: Mcp) {
     let cut = Notify::new();
     let service = service_fn(|request| answer(request, &mcp, &cut));
-    let served =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let cut_soon = async {
-        cut.notified().await;
-        tokio::time::sleep(SOON).await;
-    };
+    // A request on a connection that had been open could have met its end by chance; this cannot.
+    let served = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         // How it ends is the client's affair.
         _ = served => {}
-        () = cut_soon => {}
+        () = cut.notified() => {}
     }
 }
 

@@ -184,12 +184,16 @@ impl Connection {
 
     /// Whether a chunked body comes to its end.
     pub async fn ended(&mut self) -> bool {
+        self.rest().await.1
+    }
+
+    /// What is left of a chunked body, and whether it comes to its end.
+    pub async fn rest(&mut self) -> (String, bool) {
         let mut rest = Vec::new();
         loop {
-            match self.take_chunks(&mut rest) {
-                true => return true,
-                false if self.more().await => {}
-                false => return false,
+            let ended = self.take_chunks(&mut rest);
+            if ended || !self.more().await {
+                return (String::from_utf8_lossy(&rest).into_owned(), ended);
             }
         }
     }

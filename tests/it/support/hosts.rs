@@ -52,10 +52,15 @@ impl Hosts {
 
     /// A router whose primary is at these URLs and that looks names up ten times a second.
     pub async fn router(&self, endpoints: &[&str], settings: &str) -> Router {
+        self.router_every("100ms", endpoints, settings).await
+    }
+
+    /// One that looks them up so often.
+    pub async fn router_every(&self, every: &str, endpoints: &[&str], settings: &str) -> Router {
         let dir = TempDir::new().unwrap();
         let config = format!(
             "listen = \"127.0.0.1:0\"\nstate_dir = \"state\"\nhost = \"upstream\"\n\
-             [metrics]\nlisten = \"127.0.0.1:0\"\n[dns]\ninterval = \"100ms\"\n\
+             [metrics]\nlisten = \"127.0.0.1:0\"\n[dns]\ninterval = {every:?}\n\
              [primary]\nendpoints = {endpoints:?}\n\
              [secondary]\nendpoints = [\"http://127.0.0.1:1/mcp\"]\n{settings}\n"
         );

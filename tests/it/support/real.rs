@@ -163,6 +163,11 @@ impl Lone {
     pub async fn again(&mut self) {
         (self.process, _) = self.pair.start_server_at(self.address.port(), self.changes).await;
     }
+
+    /// The same at another address.
+    pub async fn anew(&mut self) {
+        (self.process, self.address) = self.pair.start_server_at(0, self.changes).await;
+    }
 }
 
 /// What a client said, scenario by scenario.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,9 +17,14 @@ use super::{Scrape, eventually, get, nobody};
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
 
+/// Lines of a log that a failed test shows.
+const LOG_SHOWN: usize = 100;
+
 /// A running router; ended when it is dropped.
 pub struct Router {
     child: Child,
+    /// The process that has taken over.
+    successor: Option<Pid>,
     pub dir: TempDir,
     /// Where clients connect.
     pub address: SocketAddr,
@@ -38,6 +45,11 @@ impl Router {
 
     /// The same in front of these addresses.
     pub async fn start_at(primary: &[String], secondary: &[String], settings: &str) -> Router {
+        Router::spawn(Router::prepare(primary, secondary, settings)).await
+    }
+
+    /// A directory with the configuration of such a router.
+    pub fn prepare(primary: &[String], secondary: &[String], settings: &str) -> TempDir {
         let dir = TempDir::new().unwrap();
         let (top, sections) = settings
             .split_once("\n[")
@@ -50,7 +62,7 @@ impl Router {
              [primary]\nendpoints = {primary:?}\n[secondary]\nendpoints = {secondary:?}\n{sections}\n"
         );
         std::fs::write(dir.path().join("tidegate.toml"), config).unwrap();
-        Router::spawn(dir).await
+        dir
     }
 
     /// A router with the configuration that is in the directory.
@@ -77,7 +89,7 @@ impl Router {
             .spawn()
             .unwrap();
         let none = SocketAddr::from(([0; 4], 0));
-        let mut router = Router { child, dir, address: none, metrics: none };
+        let mut router = Router { child, successor: None, dir, address: none, metrics: none };
         let status =
             eventually("the router answers", || async { router.status().await.ok() }).await;
         router.address = status["listen"][0].as_str().unwrap().parse().unwrap();
@@ -118,8 +130,7 @@ impl Router {
 
     /// Ends the process at once; its files stay.
     pub fn into_dir(mut self) -> TempDir {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.kill();
         std::mem::replace(&mut self.dir, TempDir::new().unwrap())
     }
 
@@ -136,13 +147,55 @@ impl Router {
     }
 
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
+        self.successor.map_or_else(|| i32::try_from(self.child.id()).unwrap(), Pid::as_raw)
+    }
+
+    /// Has another process take over, without waiting for the end of this one; returns the answer.
+    pub async fn upgrade(&mut self) -> Value {
+        self.try_upgrade().await.unwrap()
+    }
+
+    /// The same, if the other process is fit for it.
+    pub async fn try_upgrade(&mut self) -> Result<Value, AskError> {
+        // So that it is ours to wait for when the one that started it is gone.
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let answer: Value = self.admin("POST", "/v1/upgrade", json!({})).await?;
+        self.successor = Some(Pid::from_raw(answer["pid"].as_i64().unwrap() as i32));
+        Ok(answer)
+    }
+
+    /// Waits for the end of the process that was started first.
+    pub async fn first_ended(&mut self) -> i32 {
+        eventually("the first router ends", || {
+            let code = self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1));
+            async move { code }
+        })
+        .await
     }
 
     /// The most memory that the process has had, in KiB.
     pub fn peak_memory(&self) -> usize {
+        self.figure("VmHWM:")
+    }
+
+    /// The memory that it has, in KiB.
+    pub fn memory(&self) -> usize {
+        self.figure("VmRSS:")
+    }
+
+    pub fn threads(&self) -> usize {
+        self.figure("Threads:")
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// What the kernel says of the process.
+    fn figure(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -159,8 +212,16 @@ impl Router {
 
     /// Waits for the process to end by itself.
     pub async fn ended(&mut self) -> i32 {
+        let Some(pid) = self.successor else { return self.first_ended().await };
         eventually("the router ends", || {
-            let code = self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1));
+            let code = match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, code)) => Some(code),
+                Ok(WaitStatus::Signaled(..)) => Some(-1),
+                // It ended while the one before was there still, and has told that one how.
+                Err(Errno::ECHILD) if kill(pid, None) == Err(Errno::ESRCH) => Some(0),
+                // Not ours yet, or not over.
+                _ => None,
+            };
             async move { code }
         })
         .await
@@ -172,6 +233,16 @@ impl Router {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains(from), "{text}");
         std::fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    /// Ends all processes of it; one that has ended already cannot be ended again.
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(pid) = self.successor.take() {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
     }
 
     /// A command of the command line against this router.
@@ -216,11 +287,12 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
-        // One that has ended already cannot be ended again.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the router's log\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(LOG_SHOWN)..].join("\n");
+            eprintln!("--- the end of the router's log\n{last}");
         }
     }
 }

@@ -71,7 +71,11 @@ impl Visitor {
 
     /// Connects; with TLS 1.3 that ends before the router has looked at our certificate.
     pub async fn connect(&self, to: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(to).await?;
+        self.connect_on(TcpStream::connect(to).await?).await
+    }
+
+    /// The same on a connection that has said nothing yet.
+    pub async fn connect_on(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.host.clone()).unwrap();
         TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
     }
@@ -79,6 +83,11 @@ impl Visitor {
     /// A connection to say things on.
     pub async fn open(&self, to: SocketAddr) -> Connection {
         Connection::over(self.connect(to).await.unwrap(), to)
+    }
+
+    /// The same on a connection that has said nothing yet.
+    pub async fn open_on(&self, stream: TcpStream, to: SocketAddr) -> Connection {
+        Connection::over(self.connect_on(stream).await.unwrap(), to)
     }
 
     /// POST to `/mcp` on a connection of its own.

@@ -1,12 +1,14 @@
 //! A scripted MCP server: it notes what it sees and does what the script says, down to the byte.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -44,6 +46,10 @@ pub enum Step {
     Bytes(Vec<u8>),
     /// Waits until the test says so.
     Wait(Arc<Notify>),
+    /// Takes its time.
+    Rest(Duration),
+    /// Sends what comes from here, until that ends or the client has gone.
+    Follow(UnboundedReceiver<String>),
     /// Waits until the client has gone, and tells the test.
     UntilGone(Arc<Notify>),
     /// Ends our direction and reads on.
@@ -60,6 +66,7 @@ type Script = dyn Fn(&Seen) -> Vec<Step> + Send + Sync;
 pub struct Server {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    is_forgetful: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -87,6 +94,13 @@ impl Server {
         Server::accepting(listener, None, script)
     }
 
+    /// A server that notes nothing, for those who ask without end.
+    pub async fn forgetful(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Server {
+        let server = Server::scripted(script).await;
+        server.is_forgetful.store(true, Ordering::Relaxed);
+        server
+    }
+
     fn accepting(
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
@@ -94,13 +108,16 @@ impl Server {
     ) -> Server {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let is_forgetful = Arc::new(AtomicBool::default());
         let (script, notes): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&seen));
+        let forgets = Arc::clone(&is_forgetful);
         let task = tokio::spawn(async move {
             // Dropping the set ends every connection with the server.
             let mut connections = tokio::task::JoinSet::new();
             for number in 0.. {
                 let Ok((stream, _)) = listener.accept().await else { return };
-                let (script, notes, tls) = (Arc::clone(&script), Arc::clone(&notes), tls.clone());
+                let (script, tls) = (Arc::clone(&script), tls.clone());
+                let notes = (!forgets.load(Ordering::Relaxed)).then(|| Arc::clone(&notes));
                 connections.spawn(async move {
                     match tls {
                         None => serve(stream, number, script, notes).await,
@@ -113,7 +130,7 @@ impl Server {
                 });
             }
         });
-        Server { address, seen, task }
+        Server { address, seen, is_forgetful, task }
     }
 
     /// A small MCP server of both eras that answers `whoami` with its name and, in the legacy era,
@@ -130,6 +147,11 @@ impl Server {
     /// What it has seen.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests with this body it has seen.
+    pub fn count(&self, body: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.body == body).count()
     }
 
     /// Waits for the first request.
@@ -256,13 +278,15 @@ async fn serve(
     mut stream: impl Peer,
     connection: usize,
     script: Arc<Script>,
-    notes: Arc<Mutex<Vec<Seen>>>,
+    notes: Option<Arc<Mutex<Vec<Seen>>>>,
 ) {
     let mut buffer = Vec::new();
     stream.tcp().set_nodelay(true).unwrap();
     while let Some(mut seen) = read(&mut stream, &mut buffer, connection).await {
         seen.client = stream.client();
-        notes.lock().unwrap().push(seen.clone());
+        if let Some(notes) = &notes {
+            notes.lock().unwrap().push(seen.clone());
+        }
         for step in script(&seen) {
             match step {
                 Step::Send(bytes) => {
@@ -278,6 +302,12 @@ async fn serve(
                     tokio::task::yield_now().await;
                 }
                 Step::Wait(until) => until.notified().await,
+                Step::Rest(time) => tokio::time::sleep(time).await,
+                Step::Follow(pieces) => {
+                    if !follow(&mut stream, pieces).await {
+                        return;
+                    }
+                }
                 Step::UntilGone(told) => {
                     let mut rest = [0; 1024];
                     while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
@@ -291,6 +321,22 @@ async fn serve(
                     return;
                 }
             }
+        }
+    }
+}
+
+/// Whether the client is still there at the end of it.
+async fn follow(stream: &mut impl Peer, mut pieces: UnboundedReceiver<String>) -> bool {
+    let mut more = [0; 1];
+    loop {
+        tokio::select! {
+            piece = pieces.recv() => match piece {
+                Some(piece) if send(stream, piece.as_bytes()).await.is_ok() => {}
+                Some(_) => return false,
+                None => return true,
+            },
+            // Nobody sends another request before this answer has ended.
+            _ = stream.read(&mut more) => return false,
         }
     }
 }
