@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::link::{Break, Wire};
 use super::member::{Class, Fault};
 use super::script::Manner;
+use super::world::LOOK;
 
 /// What a fault may still do after its end, and what a death does at its beginning to what is in
 /// flight.
@@ -18,6 +19,11 @@ pub const SETTLE: Duration = Duration::from_secs(1);
 /// When the last stream of a router that was replaced has ended, and its client has noticed:
 /// `timeouts.drain_streams`, and a pause.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long after the end of its fault a server may still be judged down: the handshake that is
+/// under way then (`health.timeout`, 2 s), and `health.healthy_after` (2) good ones, each after
+/// `health.interval` and a tenth (550 ms) and itself a second long on a busy machine.
+const RECOVERY: Duration = Duration::from_millis(2_000 + 2 * (550 + 1_000));
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +88,9 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Place {
     Server(&'static str, Fault),
+    /// A server gets no new work by a decision of the router's, which tells so: its arm is shut, or
+    /// it is out for a while since its calls failed (`health.eject_after`).
+    LeftOut(&'static str),
     /// Between some of the clients and the router.
     Clients,
     /// The router is killed, and started again.
@@ -111,12 +120,13 @@ struct Book {
 
 pub struct Ledger {
     begin: Instant,
+    servers: Vec<&'static str>,
     book: RefCell<Book>,
 }
 
 impl Ledger {
-    pub fn new() -> Ledger {
-        Ledger { begin: Instant::now(), book: RefCell::default() }
+    pub fn new(servers: Vec<&'static str>) -> Ledger {
+        Ledger { begin: Instant::now(), servers, book: RefCell::default() }
     }
 
     /// A line of what happened, with its time.
@@ -186,6 +196,7 @@ impl Ledger {
     /// What was lost, with `known` from the log.
     pub fn lost(&self, known: &HashMap<String, &'static str>) -> Vec<String> {
         let book = self.book.borrow();
+        let troubles = &book.troubles;
         let line = |it: &Failure| {
             let began = it.began.duration_since(self.begin).as_secs_f64();
             let ended = it.ended.duration_since(self.begin).as_secs_f64();
@@ -195,7 +206,9 @@ impl Ledger {
         for failure in &book.failures {
             let server = failure.server.or_else(|| known.get(&failure.request).copied());
             let failure = Failure { server, ..failure.clone() };
-            if !book.troubles.iter().any(|trouble| trouble.explains(&failure)) {
+            let out = |server: &str| troubles.iter().any(|it| it.keeps_out(server, &failure));
+            let fit: Vec<_> = self.servers.iter().copied().filter(|it| !out(it)).collect();
+            if !troubles.iter().any(|trouble| trouble.explains(&failure, &fit)) {
                 lost.push(line(&failure));
             }
         }
@@ -231,7 +244,8 @@ impl Drop for Ledger {
 }
 
 impl Trouble {
-    fn explains(&self, failure: &Failure) -> bool {
+    /// Whether it explains this, while these servers were fit to take over what another one fails.
+    fn explains(&self, failure: &Failure, fit: &[&str]) -> bool {
         let is_drained = matches!(self.place, Place::Stopped | Place::Upgraded);
         let is_stream = is_drained && failure.work == Work::Stream;
         let to = self.to.map(|to| to + if is_stream { DRAIN } else { SETTLE });
@@ -247,8 +261,9 @@ impl Trouble {
         match self.place {
             Place::Server(server, fault) => {
                 let is_there = failure.server.is_none_or(|it| it == server);
-                is_there && self.may(fault, failure)
+                is_there && self.may(fault, failure, fit.iter().any(|it| *it != server))
             }
+            Place::LeftOut(_) => false,
             Place::Clients => {
                 failure.is_far && !matches!(failure.failed, Failed::Ours(..) | Failed::Half(_))
             }
@@ -264,8 +279,20 @@ impl Trouble {
         }
     }
 
-    /// Whether a fault of its server may come to that.
-    fn may(&self, fault: Fault, failure: &Failure) -> bool {
+    /// Whether the router had no reason to send this to a server, since it was or had just been
+    /// found down, or may not get new work. To hope for such a one could cost the client minutes.
+    fn keeps_out(&self, server: &str, failure: &Failure) -> bool {
+        let (name, before, after) = match self.place {
+            Place::Server(name, fault) if fault.takes_down() => (name, Duration::ZERO, RECOVERY),
+            Place::LeftOut(name) => (name, 2 * LOOK, 2 * LOOK),
+            _ => return false,
+        };
+        let is_over = self.to.is_some_and(|to| to + after < failure.began);
+        name == server && self.from <= failure.ended + before && !is_over
+    }
+
+    /// Whether a fault of its server may come to that; `elsewhere`: another one could have done it.
+    fn may(&self, fault: Fault, failure: &Failure, elsewhere: bool) -> bool {
         let is_said_so = match &failure.failed {
             Failed::Half(_) => fault.lies(),
             Failed::Unconnected(_) => false,
@@ -282,27 +309,27 @@ impl Trouble {
             (work, Class::Loses) => work != Work::Call,
             (work, Class::Fails) => work == Work::Opening,
         };
-        is_said_so && !made_good
+        is_said_so && !(made_good && elsewhere)
     }
 }
 
-/// Whether this failure is explained while `p1` has this fault for two minutes, a minute after its
-/// beginning.
-fn is_explained(fault: Fault, server: &'static str, work: Work, failed: Failed) -> bool {
-    let now = Instant::now();
-    let minute = Duration::from_secs(60);
-    let place = Place::Server("p1", fault);
-    let trouble = Trouble { place, from: now, to: Some(now + 2 * minute) };
-    let (began, ended, request) = (now + minute, now + minute, String::new());
-    let server = Some(server);
-    let failure =
-        Failure { work, request, server, since: began, is_far: false, failed, began, ended };
-    trouble.explains(&failure)
+/// What a minute of these troubles leaves of a failure, a minute after they began.
+fn is_explained(troubles: &[Trouble], now: Instant, failure: (&'static str, Work, Failed)) -> bool {
+    let ledger = Ledger::new(vec!["p1", "p2"]);
+    let (server, work, failed) = failure;
+    ledger.book.borrow_mut().troubles = troubles.to_vec();
+    let (request, server) = (String::new(), Some(server));
+    let (since, began, ended, is_far) = (now, now, now, false);
+    ledger.failed(Failure { work, request, server, since, is_far, failed, began, ended });
+    ledger.lost(&HashMap::new()).is_empty()
+}
+
+fn ours() -> Failed {
+    Failed::Ours(503, "server_unreachable".to_owned())
 }
 
 #[test]
 fn what_is_promised_is_explained_by_nothing() {
-    let ours = || Failed::Ours(503, "server_unreachable".to_owned());
     let fails = Fault::Manner(Manner::Fails);
     let lies = Fault::Manner(Manner::HalfMessage);
     for (fault, server, work, failed, expected) in [
@@ -321,7 +348,45 @@ fn what_is_promised_is_explained_by_nothing() {
         (Fault::Frozen, "p1", Work::Bound, Failed::Half(String::new()), false),
         (lies, "p1", Work::Bound, Failed::Half(String::new()), true),
     ] {
-        let told = is_explained(fault, server, work, failed.clone());
+        let now = Instant::now() + Duration::from_secs(60);
+        let trouble =
+            Trouble { place: Place::Server("p1", fault), from: now - 60 * SETTLE, to: None };
+        let told = is_explained(&[trouble], now, (server, work, failed.clone()));
         assert_eq!(told, expected, "{fault:?} of p1, {work:?} of {server}, {failed:?}");
+    }
+}
+
+#[test]
+fn only_a_server_that_is_fit_can_take_over() {
+    let late = |millis| Fault::Wire(Wire::Late(Duration::from_millis(millis)));
+    let server = |fault| Place::Server("p2", fault);
+    let ages = 3600;
+    for (place, from, to, expected) in [
+        // Milliseconds before the failure.
+        (server(Fault::Frozen), 60_000, -1, true),
+        (server(Fault::Frozen), 60_000, 3_000, true),
+        (server(Fault::Frozen), 60_000, 5_000, true),
+        (server(Fault::Frozen), 60_000, 5_200, false),
+        // It begins afterwards.
+        (server(Fault::Dead), -10, -20, false),
+        (server(late(350)), 60_000, -1, true),
+        (server(late(50)), 60_000, -1, false),
+        (server(Fault::Wire(Wire::Narrow(40_000))), 60_000, -1, false),
+        (Place::LeftOut("p2"), 60_000, -1, true),
+        (Place::LeftOut("p2"), 60_000, 1_000, false),
+        (Place::LeftOut("p1"), 60_000, -1, false),
+        (Place::Clients, 60_000, -1, false),
+    ] {
+        let now = Instant::now() + Duration::from_secs(ages);
+        let at = |millis: i64| {
+            let by = Duration::from_millis(millis.unsigned_abs());
+            if millis < 0 { now + by } else { now - by }
+        };
+        let fails = Place::Server("p1", Fault::Manner(Manner::Fails));
+        let fails = Trouble { place: fails, from: at(60_000), to: None };
+        let other = Trouble { place, from: at(from), to: Some(at(to)) };
+        let failed = Failed::Theirs(500, String::new());
+        let told = is_explained(&[fails, other], now, ("p1", Work::Opening, failed));
+        assert_eq!(told, expected, "{place:?} from {from} to {to}");
     }
 }

@@ -13,6 +13,13 @@ use super::script::{Manner, Ran, script};
 use crate::support::Server;
 use crate::support::real::Lone;
 
+/// A handshake at most: its requests, and the seconds that all it says would take at a byte a
+/// second; what it takes by itself on a busy machine; and `health.timeout`.
+const STEPS: u32 = 4;
+const BYTES: Duration = Duration::from_secs(6_000);
+const OWN: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What can be wrong with a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -65,6 +72,18 @@ impl Fault {
             }
             _ => Shows::Verdict,
         }
+    }
+
+    /// Whether handshakes may fail by it: they have a time for all of their steps.
+    pub fn takes_down(self) -> bool {
+        let adds = match self {
+            Fault::Wire(Wire::Late(by)) => 2 * STEPS * by,
+            Fault::Manner(Manner::Slow(by)) => STEPS * by,
+            Fault::Wire(Wire::Narrow(rate)) => BYTES / rate,
+            Fault::Wire(Wire::Good) | Fault::Manner(Manner::Well) => Duration::ZERO,
+            _ => return true,
+        };
+        adds + OWN > TIMEOUT
     }
 
     /// What is whole for HTTP may be half a message.

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use tidegate::admin::client::AskError;
 use tidegate::names::Arm;
 use tokio::sync::{RwLock, watch};
+use tokio::time::sleep;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Place};
 use super::link::{Link, steady};
 use super::member::Member;
 use super::script::Ran;
@@ -86,7 +87,7 @@ impl World {
         std::fs::write(dir.path().join("tidegate.toml"), config).unwrap();
         let visitor = Visitor::new(&ca, "127.0.0.1");
         let world = World {
-            ledger: Ledger::new(),
+            ledger: Ledger::new(members.iter().map(|it| it.name).collect()),
             members,
             router: RwLock::new(start(dir).await),
             address,
@@ -192,6 +193,29 @@ impl World {
         }
     }
 
+    /// Notes which servers the router says that it gives no new work by its own decision.
+    pub async fn watch(self: Rc<World>) {
+        let mut since = vec![None; self.members.len()];
+        loop {
+            let scrape = self.router.read().await.scrape().await;
+            for (member, since) in self.members.iter().zip(&mut since) {
+                let endpoint = member.link.address.to_string();
+                let arm = format!("arm=\"{}\"", member.arm);
+                let is_out = scrape.count("tidegate_endpoint_ejected", &[&endpoint]) > 0
+                    || scrape.count("tidegate_arm_closed", &[&arm]) > 0;
+                match *since {
+                    None if is_out => *since = Some(self.ledger.begin(Place::LeftOut(member.name))),
+                    Some(trouble) if !is_out => {
+                        self.ledger.end(trouble);
+                        *since = None;
+                    }
+                    _ => {}
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// A metric summed over all lives of the router.
     pub async fn total(&self, name: &str, labels: &[&str]) -> f64 {
         let now = self.router.read().await.metric(name, labels).await;
@@ -258,3 +282,6 @@ async fn start(dir: TempDir) -> Router {
 
 /// How long something is held at most until it shows.
 pub const SHOWS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whom the router gives no new work.
+pub const LOOK: Duration = Duration::from_millis(200);
