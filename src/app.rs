@@ -203,13 +203,7 @@ impl App {
         if matches!(end, End::Broken) {
             tracing::error!("the control plane has broken down: stopping, nobody guards");
         }
-        if is_handed_over {
-            sockets.leave_files();
-            asked.shutdown().await;
-        } else {
-            plane.keep_clock();
-        }
-        sockets.clients.clear();
+        let files = let_go(&plane, sockets, &mut asked, is_handed_over).await;
         plane.board().stop();
         finish(&plane, trigger, is_handed_over, &awaiting, hurry).await;
         stopped.send_replace(true);
@@ -218,7 +212,7 @@ impl App {
         plane.tell_last().await;
         plane.end_history().await;
         asked.shutdown().await;
-        drop(sockets); // and with them the files of the admin sockets
+        drop(files); // those of the admin sockets, which go with them
         tracing::info!("stopped");
         match end {
             End::Broken => Err(StartError::Unguarded),
@@ -239,6 +233,25 @@ enum End {
     HandedOver(Talk),
     /// It can no longer do its work.
     Broken,
+}
+
+/// Accepts no more clients; gives what else is answered until the end. Where another process has
+/// taken over that is nothing: a socket that is open here and answered by nobody would be in the way
+/// of the next start, should that process break down meanwhile.
+async fn let_go(
+    plane: &Plane,
+    mut sockets: Sockets,
+    asked: &mut JoinSet<std::io::Result<()>>,
+    is_handed_over: bool,
+) -> Option<Sockets> {
+    if is_handed_over {
+        sockets.leave_files();
+        asked.shutdown().await;
+        return None;
+    }
+    plane.keep_clock();
+    sockets.clients.clear();
+    Some(sockets)
 }
 
 /// Starts the data plane.

@@ -4,10 +4,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -186,18 +187,24 @@ async fn what_is_down_gets_no_work_from_the_new_one() {
     }
 }
 
-#[tokio::test]
-async fn the_new_one_ends_after_the_old_one() {
+/// A router with a call that takes until it is told to go on.
+async fn with_a_call() -> (Router, Server, Connection, Arc<Notify>) {
     let go = Arc::new(Notify::new());
     let wait = Arc::clone(&go);
     let server = Server::scripted(move |_| {
         vec![Step::Wait(Arc::clone(&wait)), Step::Send(answer(200, &[], "{}"))]
     });
     let server = server.await;
-    let mut router = Router::start(&[server.address], &[nobody().await], "").await;
+    let router = Router::start(&[server.address], &[nobody().await], "").await;
     let mut client = Connection::open(router.address).await;
     client.request("POST", "/mcp", &MODERN, WHOAMI).await;
     eventually("the call arrives", || async { (server.count(WHOAMI) > 0).then_some(()) }).await;
+    (router, server, client, go)
+}
+
+#[tokio::test]
+async fn the_new_one_ends_after_the_old_one() {
+    let (mut router, _server, mut client, go) = with_a_call().await;
     router.upgrade().await;
     kill(Pid::from_raw(router.pid()), SIGTERM).unwrap();
     let early = tokio::time::timeout(Duration::from_secs(1), router.ended()).await;
@@ -205,4 +212,18 @@ async fn the_new_one_ends_after_the_old_one() {
     go.notify_one();
     assert_eq!(client.answer().await.status, 200);
     assert_eq!((router.first_ended().await, router.ended().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_new_one_that_breaks_down_can_be_started_again_at_once() {
+    let (mut router, _server, mut client, go) = with_a_call().await;
+    router.upgrade().await;
+    kill(Pid::from_raw(router.pid()), SIGKILL).unwrap();
+    assert_eq!(router.ended().await, -1);
+    let dir = std::mem::replace(&mut router.dir, TempDir::new().unwrap());
+    let next = Router::spawn(dir).await;
+    go.notify_one();
+    assert_eq!(client.answer().await.status, 200, "the old one finishes what it has");
+    assert_eq!(router.first_ended().await, 0);
+    assert!(next.status().await.is_ok());
 }
