@@ -113,6 +113,18 @@ impl Load {
         }
     }
 
+    /// Sessions that are opened and ended at once, as fast as that is answered.
+    async fn visits(self: Rc<Self>, at: SocketAddr) {
+        let mut connection = self.open(at).await;
+        while self.goes_on() {
+            connection.request("POST", "/mcp", &[], INITIALIZE).await;
+            let session = connection.answer().await.session();
+            connection.request("DELETE", "/mcp", &[("mcp-session-id", &session)], "").await;
+            connection.answer().await;
+            self.calls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// A session whose event stream is opened again whenever it ends, which it does in order.
     async fn stream(self: Rc<Self>, at: SocketAddr) {
         let session = post(at, &[], INITIALIZE).await.session();
@@ -267,6 +279,30 @@ fn slope(values: &[f64]) -> f64 {
     lean / spread
 }
 
+/// Sessions that the judge gathers evidence of (`judge::at_risk`, 24 bytes each): when it has so
+/// many, its table has grown for the last time.
+const SESSIONS: usize = 200_000;
+/// Minutes in which it is kept who called (`judge::minutes`, 33 bytes each), and the running one:
+/// after them, each new minute takes the place of an old one.
+const MINUTES: u64 = 16;
+
+/// Fills what has an end.
+async fn fill(at: SocketAddr) {
+    let load = Load::new(PAUSE);
+    let mut clients = JoinSet::new();
+    (0..8).for_each(|_| _ = clients.spawn_local(Rc::clone(&load).visits(at)));
+    let mut second = interval(Duration::from_secs(1));
+    while load.calls.load(Ordering::Relaxed) < SESSIONS {
+        second.tick().await;
+    }
+    load.is_over.store(true, Ordering::Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+}
+
+/// What is left to grow afterwards are the counts of the last hour, by kind of work: 12 slots of ten
+/// cells of 2.1 KiB, so 4 KiB a minute for an hour.
 #[tokio::test]
 #[ignore = "by hand, since it is only worth something if it is long"]
 async fn nothing_grows_at_half_load() {
@@ -278,6 +314,7 @@ async fn nothing_grows_at_half_load() {
     let router = Router::start(&[one.address], &[two.address], &settings).await;
     LocalSet::new()
         .run_until(async {
+            fill(router.address).await;
             let most = Load::new(Duration::from_millis(1));
             let clients = most.start(router.address);
             let full = rate(&most, 10).await;
@@ -286,25 +323,31 @@ async fn nothing_grows_at_half_load() {
             // Twice the time that each of the ten that call takes now.
             let load = Load::new(Duration::from_secs_f64(2.0 * 16.0 / full));
             let _clients = load.start(router.address);
-            let warm = rate(&load, seconds / 4).await;
-            let before = (router.descriptors(), router.threads());
-            let mut memory = Vec::new();
+            let half = rate(&load, MINUTES * 60).await;
+            let (mut memory, mut held) = (Vec::new(), Vec::new());
             let mut second = interval(Duration::from_secs(1));
             for _ in 0..seconds {
                 second.tick().await;
                 memory.push(router.memory() as f64);
+                held.push((router.descriptors(), router.threads()));
             }
-            // Evidence is gathered from up to 200,000 sessions, and minutes are kept for a quarter of
-            // an hour: until these are full, there is growth that has an end.
-            let (all, last) = (slope(&memory) * 60.0, slope(&memory[memory.len() / 3 * 2..]) * 60.0);
+            let grows = slope(&memory) * 60.0;
+            let (first, last) = (memory[0], memory[memory.len() - 1]);
             eprintln!(
-                "{full:.0} calls/s at most, {warm:.0} calls/s for {seconds} s: {:.0} KiB at first, {:.0} KiB in the end; {all:+.1} KiB a minute, in the last third {last:+.1}",
-                memory[0],
-                memory[memory.len() - 1],
+                "{full:.0} calls/s at most, {half:.0} calls/s for {seconds} s: {first:.0} KiB, \
+                 then {last:.0} KiB, {grows:+.1} KiB a minute",
             );
-            assert!(last < memory[0] / 1000.0, "more than a thousandth a minute is growth");
-            let after = (router.descriptors(), router.threads());
-            assert!(after.0 < before.0 + 20 && after.1 == before.1, "{before:?} {after:?}");
+            assert!(grows < first / 1000.0, "more than a thousandth a minute is growth");
+            // Connections come and go, some twenty more or less, and threads that write files once a
+            // minute: what counts is the least in a minute.
+            let minute = held.len().min(60);
+            let least = |part: &[(usize, usize)]| {
+                let (descriptors, threads) =
+                    (part.iter().map(|it| it.0), part.iter().map(|it| it.1));
+                (descriptors.min().unwrap(), threads.min().unwrap())
+            };
+            let (before, after) = (least(&held[..minute]), least(&held[held.len() - minute..]));
+            assert!(after.0 < before.0 + 20 && after.1 <= before.1, "{before:?} {after:?}");
         })
         .await;
 }

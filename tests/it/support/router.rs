@@ -178,9 +178,9 @@ impl Router {
         self.figure("VmHWM:")
     }
 
-    /// The memory that it has, in KiB.
+    /// The memory that it has and did not read from files, in KiB: the system never takes it back.
     pub fn memory(&self) -> usize {
-        self.figure("VmRSS:")
+        self.figure("RssAnon:")
     }
 
     pub fn threads(&self) -> usize {
